@@ -1,0 +1,5 @@
+"""Lets `python -m trimtab` be the command line."""
+
+from trimtab.cli.main import main
+
+main()

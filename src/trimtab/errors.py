@@ -1,0 +1,53 @@
+"""The errors trimtab raises for things a person can mend.
+
+::
+
+    TrimtabError                 exit code 1   something failed while running
+    ├── Refused                  exit code 2   the input breaks a rule; nothing was started
+    │   ├── DocumentRefused                    loop.yaml (all problems at once)
+    │   ├── PipelineRefused                    a compiled pipeline or its parameters
+    │   └── DataRefused                        data that breaks the contract
+    ├── ArtifactCorrupt                        bytes differ from the digest the registry vouches for
+    ├── AlreadyRunning                         another process owns this loop
+    └── StorageFull                            a record could not be made durable
+
+Every message states the rule, the value found and the next step.
+"""
+
+from __future__ import annotations
+
+
+class TrimtabError(Exception):
+    """Something failed that a person can act on; its text is shown without a traceback."""
+
+    exit_code = 1
+
+
+class Refused(TrimtabError):
+    """The input breaks a rule, so nothing was started."""
+
+    exit_code = 2
+
+
+class DocumentRefused(Refused):
+    """A loop.yaml that breaks its schema or its rules."""
+
+
+class PipelineRefused(Refused):
+    """A compiled pipeline, or a parameter for it, that cannot be run."""
+
+
+class DataRefused(Refused):
+    """Data that breaks the contract."""
+
+
+class ArtifactCorrupt(TrimtabError):
+    """The bytes of an artifact differ from the digest that the registry vouches for."""
+
+
+class AlreadyRunning(TrimtabError):
+    """Another process owns this loop."""
+
+
+class StorageFull(TrimtabError):
+    """A record could not be made durable."""

@@ -1,0 +1,41 @@
+"""Keeping model servers running."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class ServerRequest:
+    """One version to be served: its bundle folder, and the digest the registry vouches for."""
+
+    version: str
+    bundle: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class ServerView:
+    """How a version's server stands. `address` is host:port of its REST interface."""
+
+    version: str
+    state: Literal["starting", "ready", "failed"]
+    address: str = ""
+    pid: int = 0
+    restarts: int = 0
+    reason: str = ""
+
+
+class ModelServers(Protocol):
+    """Runs one model server a version."""
+
+    def ensure(self, wanted: Collection[ServerRequest]) -> Mapping[str, ServerView]:
+        """Start what is missing, restart what died, stop what is not wanted; returns at once, by version."""
+        ...
+
+    def close(self) -> None:
+        """Stop every server, letting each finish the requests it has taken."""
+        ...

@@ -1,0 +1,44 @@
+"""`release`: how traffic moves to a new version and what moves it back."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from trimtab.spec.section import Duration, Section
+
+
+class EvidenceWanted(Section):
+    """How much must be seen at a step before it is judged."""
+
+    least_requests: int = Field(200, ge=0, description="Requests that the candidate answered or shadowed at this step.")
+    least_labels: int = Field(100, ge=0, description="Matured labels of rows on which both versions are compared.")
+    longest_wait: Duration = Field(
+        "30d", validate_default=True, description="With too little evidence for this long, the release holds and says so."
+    )
+
+
+class RollBackWhen(Section):
+    """What ends a release."""
+
+    error_rate_above: float = Field(0.01, ge=0, le=1, description="Share of the candidate's requests that failed.")
+    latency_ratio_above: float = Field(3.0, gt=1, description="Candidate's p99 latency over the stable version's.")
+    latency_floor_ms: float = Field(50.0, ge=0, description="A p99 latency below this never ends a release.")
+    metric: str = Field("", description="The model metric compared; default: the first model metric of scope.")
+    worse_by: float = Field(0.02, ge=0, description="Roll back when the candidate is surely worse than this.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="How sure `worse_by` must be.")
+
+
+class Release(Section):
+    """Strategy, steps, evidence, and what rolls back."""
+
+    strategy: Literal["shadow", "canary", "blue-green"] = Field(
+        "canary",
+        description="shadow: mirror all traffic, then wait for a person; canary: shadow, then the steps; blue-green: shadow, then all at once.",
+    )
+    shadow: bool = Field(True, description="Whether a canary or blue-green release starts by mirroring all traffic.")
+    steps: tuple[int, ...] = Field((5, 25, 50), description="Percent of traffic at each canary step, rising, below 100.")
+    step_least: Duration = Field("1h", validate_default=True, description="A step lasts at least this long.")
+    evidence: EvidenceWanted = Field(EvidenceWanted(), description="How much must be seen at each step.")
+    roll_back_when: RollBackWhen = Field(RollBackWhen(), description="What ends a release.")
