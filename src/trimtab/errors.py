@@ -9,6 +9,7 @@
     │   └── DataRefused                        data that breaks the contract
     ├── ArtifactCorrupt                        bytes differ from the digest the registry vouches for
     ├── AlreadyRunning                         another process owns this loop
+    ├── TurnTaken                              another controller committed this turn first
     └── StorageFull                            a record could not be made durable
 
 Every message states the rule, the value found and the next step.
@@ -47,6 +48,10 @@ class ArtifactCorrupt(TrimtabError):
 
 class AlreadyRunning(TrimtabError):
     """Another process owns this loop."""
+
+
+class TurnTaken(TrimtabError):
+    """Another controller committed this turn first."""
 
 
 class StorageFull(TrimtabError):

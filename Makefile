@@ -1,0 +1,39 @@
+# Everything is set up by the targets themselves: `make demo` and `make test` work in a fresh clone.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+READY := $(VENV)/.ready
+DEMO := examples/desert-rodents
+
+.PHONY: help setup demo test lint check clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## Make the virtual environment
+
+$(READY): pyproject.toml constraints.txt
+	@bash .ci/setup "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+demo: $(READY) ## Run the whole loop on 18 years of real data and write a report
+	@$(BIN)/trimtab replay $(DEMO)/loop.yaml --home $(DEMO)/.trimtab --fresh --from 1985-01 --until 2003-01
+
+test: $(READY) ## Run every test
+	@$(BIN)/pytest
+
+lint: $(READY) ## ruff, mypy, import-linter, fresh pipelines and reference pages
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/trimtab compile --check
+	@$(BIN)/python -m trimtab.spec.generate --check
+
+check: lint test ## What CI does
+
+clean: ## Remove the environment and every state folder
+	rm -rf $(VENV) $(DEMO)/.trimtab build trimtab.egg-info
