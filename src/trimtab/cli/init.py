@@ -1,0 +1,164 @@
+"""`trimtab init`: a loop.yaml for data that is already here."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from trimtab.errors import Refused
+from trimtab.loop.home import DOCUMENT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ENDINGS = (".csv", ".csv.gz", ".parquet")
+_SAMPLE_ROWS = 5000
+
+_TEMPLATE = """\
+# What every key means: docs/loop-yaml.md. Check this file with: trimtab validate
+apiVersion: trimtab.dev/v1alpha1
+kind: ModelLoop
+metadata:
+  name: {name}
+spec:
+  scope:
+    problem: {problem}
+    statement: ""            # the problem in a sentence
+    owner: ""                # who answers for the model
+    metrics:                 # gates and alarms may name only these; a bound is a promise
+{metrics}
+  data:
+    source: {{path: {path}}}
+    time: {time}
+    label: {{column: {label}, delay: 0s}}   # delay: how long after the event the label is known
+{identity}"""
+
+
+def write(source: Path | None, label: str | None, time: str | None, name: str | None, folder: Path) -> None:
+    """Write loop.yaml beside the data; refuses to overwrite one."""
+    target = folder / DOCUMENT
+    if target.exists():
+        raise Refused(f"{target} exists already. Edit it, or delete it first")
+    source = source if source is not None else _only_data_file(folder)
+    frame = _sample(source)
+    columns = [str(column) for column in frame.columns]
+    time_text, time_columns = _time(frame, columns, time)
+    label = _label(columns, label, time_columns)
+    problem = _problem(frame[label])
+    names = ("accuracy", "macro_f1") if problem == "classification" else ("mae", "r2")
+    metrics = "\n".join(f"      - {{name: {metric}}}" for metric in (*names, "error_rate", "latency_p99_ms"))
+    identifier = _identifier(frame, columns, label)
+    try:
+        shown = source.resolve().relative_to(folder.resolve())
+    except ValueError:
+        shown = source.resolve()
+    text = _TEMPLATE.format(
+        name=_loop_name(name, folder, source),
+        problem=problem,
+        metrics=metrics,
+        path=_quoted(str(shown)),
+        time=time_text,
+        label=_quoted(label),
+        identity=f"    id: {_quoted(identifier)}\n" if identifier else "",
+    )
+    target.write_text(text)
+    typer.echo(f"wrote {DOCUMENT}: {problem} of {label!r} from {shown} ({len(columns)} columns)")
+    typer.echo("next:  trimtab validate   then   trimtab run   then   trimtab up")
+
+
+def _only_data_file(folder: Path) -> Path:
+    found = sorted(path for path in folder.iterdir() if path.name.endswith(_ENDINGS))
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(path.name for path in found[:10]) or "none"
+    raise Refused(f"data files here: {names}. Name the one to use: trimtab init FILE --label COLUMN --time COLUMN")
+
+
+def _sample(source: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    if not source.is_file():
+        raise Refused(f"{source}: no such file. Give the path of a CSV or Parquet file")
+    try:
+        frame = pd.read_parquet(source) if source.suffix == ".parquet" else pd.read_csv(source, nrows=_SAMPLE_ROWS)
+    except (ValueError, OSError) as error:
+        raise Refused(f"{source}: cannot be read as {source.suffix.lstrip('.')}: {error}") from error
+    if frame.empty:
+        raise Refused(f"{source}: no rows")
+    return frame
+
+
+def _known(columns: list[str], wanted: str, option: str) -> str:
+    if wanted in columns:
+        return wanted
+    near = difflib.get_close_matches(wanted, columns, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise Refused(f"{option} {wanted!r}: no such column{hint} The columns are: {', '.join(columns)}")
+
+
+def _label(columns: list[str], wanted: str | None, taken: list[str]) -> str:
+    if wanted is not None:
+        return _known(columns, wanted, "--label")
+    for usual in ("label", "target", "y", "class"):
+        if usual in columns:
+            return usual
+    free = [column for column in columns if column not in taken]
+    raise Refused(f"which column shall be predicted? Add --label COLUMN, one of: {', '.join(free)}")
+
+
+def _time(frame: pd.DataFrame, columns: list[str], wanted: str | None) -> tuple[str, list[str]]:
+    if wanted is not None:
+        found = _known(columns, wanted, "--time")
+        return f"{{column: {_quoted(found)}}}", [found]
+    lower = {column.lower(): column for column in columns}
+    if "year" in lower:
+        parts = {part: lower[part] for part in ("year", "month", "day") if part in lower}
+        return "{" + ", ".join(f"{part}: {_quoted(column)}" for part, column in parts.items()) + "}", list(parts.values())
+    for column in columns:
+        if _holds_times(frame[column]):
+            return f"{{column: {_quoted(column)}}}", [column]
+    raise Refused(f"which column says when a row happened? Add --time COLUMN, one of: {', '.join(columns)}")
+
+
+def _holds_times(values: pd.Series) -> bool:
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return True
+    if pd.api.types.is_numeric_dtype(values) or values.dropna().empty:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(pd.to_datetime(values.dropna().head(200), errors="coerce", format="ISO8601").notna().all())
+
+
+def _problem(values: pd.Series) -> str:
+    import pandas as pd
+
+    numbers = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    whole = numbers and bool((values.dropna() % 1 == 0).all())
+    return "regression" if numbers and not (whole and values.nunique() <= 20) else "classification"
+
+
+def _identifier(frame: pd.DataFrame, columns: list[str], label: str) -> str | None:
+    for column in columns:
+        named = column.lower() in ("id", "uuid", "key") or column.lower().endswith("_id")
+        if named and column != label and frame[column].is_unique and frame[column].notna().all():
+            return column
+    return None
+
+
+def _loop_name(wanted: str | None, folder: Path, source: Path) -> str:
+    raw = wanted or folder.resolve().name or source.stem
+    name = re.sub(r"[^a-z0-9-]+", "-", raw.lower()).strip("-")[:63]
+    return name or "model"
+
+
+def _quoted(text: str) -> str:
+    plain = re.fullmatch(r"[A-Za-z_][\w./-]*", text) and text.lower() not in ("yes", "no", "on", "off", "true", "false", "null")
+    return text if plain else "'" + text.replace("'", "''") + "'"
