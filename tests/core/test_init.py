@@ -1,0 +1,71 @@
+"""`trimtab init` writes a loop.yaml that is right for the data, or says what to add."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trimtab.cli.init import write
+from trimtab.errors import Refused
+from trimtab.spec import ModelLoop
+
+_CSV = "order_id,at,amount,country,fraud\n" + "".join(
+    f"{n},2024-01-{1 + n % 28:02d}T10:00:00,{n * 1.5},{'NO' if n % 2 else 'SE'},{'yes' if n % 7 == 0 else 'no'}\n" for n in range(60)
+)
+
+
+def _written(folder: Path) -> ModelLoop:
+    return ModelLoop.model_validate(yaml.load((folder / "loop.yaml").read_text(), yaml.BaseLoader))  # noqa: S506 - strings only
+
+
+def test_the_time_column_and_the_id_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "orders.csv").write_text(_CSV)
+    write(None, "fraud", None, "fraud", tmp_path)
+    spec = _written(tmp_path).spec
+    assert (spec.scope.problem, spec.data.label.column, spec.data.time.column, spec.data.id) == ("classification", "fraud", "at", "order_id")
+    assert spec.data.source.path == "orders.csv"
+    assert "trimtab run" in capsys.readouterr().out
+
+
+def test_a_number_is_a_regression(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text(_CSV)
+    write(tmp_path / "orders.csv", "amount", "at", None, tmp_path)
+    assert _written(tmp_path).spec.scope.problem == "regression"
+
+
+def test_year_month_and_day_make_a_time(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("Year,Month,Day,y,x\n" + "2020,1,2,a,1\n2020,1,3,b,2\n" * 10)
+    write(None, "y", None, None, tmp_path)
+    time = _written(tmp_path).spec.data.time
+    assert (time.year, time.month, time.day, time.column) == ("Year", "Month", "Day", None)
+
+
+def test_names_that_yaml_would_misread_are_quoted(tmp_path: Path) -> None:
+    (tmp_path / "my data: 1.csv").write_text("on,it's,no\n" + "2020-01-02,a,1\n" * 10)
+    write(None, "it's", "on", None, tmp_path)
+    spec = _written(tmp_path).spec
+    assert (spec.data.time.column, spec.data.label.column, spec.data.source.path) == ("on", "it's", "my data: 1.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((None, None, None), "which column shall be predicted"),
+        ((None, "frad", None), "did you mean 'fraud'"),
+        ((None, "fraud", "when"), "--time 'when': no such column"),
+        ((Path("missing.csv"), "fraud", None), "no such file"),
+    ],
+)
+def test_what_is_missing_is_said(tmp_path: Path, arguments: tuple[Path | None, str | None, str | None], sentence: str) -> None:
+    (tmp_path / "orders.csv").write_text(_CSV)
+    with pytest.raises(Refused, match=sentence):
+        write(*arguments, None, tmp_path)
+    assert not (tmp_path / "loop.yaml").exists()
+
+
+def test_an_existing_document_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text(_CSV)
+    (tmp_path / "loop.yaml").write_text("mine\n")
+    with pytest.raises(Refused, match="exists already"):
+        write(None, "fraud", None, None, tmp_path)
+    assert (tmp_path / "loop.yaml").read_text() == "mine\n"
