@@ -1,0 +1,269 @@
+"""Collecting rows as they were known at one point in time.
+
+The order matters: positions and ids over the whole source, event times, then only the visible rows, and of those the
+types. So nothing about an invisible row, not even how its number is written, can reach a visible one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trimtab.errors import DataRefused
+from trimtab.spec.data import Data
+from trimtab.stages.columns import as_text, type_arrow, type_text, zeros_written
+from trimtab.stages.event_time import event_times, refuse_future
+from trimtab.stages.feedback import join_feedback
+from trimtab.stages.tables import Rows, load
+
+ID, TIME = "_id", "_time"
+"""The columns that ingest adds: the row's name (str) and its event time (datetime64[us, UTC])."""
+
+
+def read(
+    data: Data,
+    folder: Path,
+    *,
+    as_of: datetime | None,
+    window: timedelta | None = None,
+    feedback: pd.DataFrame | None = None,
+    now: datetime | None = None,
+) -> pd.DataFrame:
+    """Training rows as known at `as_of` (None: all), not older than `window` before it, sorted by `_time`.
+
+    A row is visible iff `_time + label.delay <= as_of` and `_time >= as_of - window`; rows without a label are left out
+    (their number is in `frame.attrs["unlabelled"]`). Raw columns keep their names and order; then come `_id` and
+    `_time`. Whole numbers are int64, numbers float64 (NaN: missing; also whole numbers with missing values), booleans
+    bool, text object (None: missing).
+
+    `feedback` holds served rows with the raw columns, the label column, `_id`, `_time` and, if known, `_label_time`
+    (when the label arrived); rows whose `_id` is anywhere in the source are not taken again.
+    `now` is the clock against which future event times are refused (default: this machine's).
+
+    Raises DataRefused naming file and line, or column and value, for everything that cannot be read without guessing.
+    """
+    collected = _collect(data, folder, now or datetime.now(UTC))
+    visible = _visible(collected.times, as_of, window, data.label.delay)
+    if feedback is not None and data.use_feedback and len(feedback):
+        known = set(collected.ids)
+        served = feedback[~feedback[ID].astype(str).isin(known)]
+        served = served[_feedback_visible(served, as_of, window, data.label.delay)]
+    else:
+        served = None
+    if not visible.any() and (served is None or served.empty):
+        raise DataRefused(_nothing_visible(collected.times, as_of, window, data))
+    frame = _typed(collected, np.flatnonzero(visible), data)
+    if served is not None and not served.empty:
+        frame = join_feedback(frame, served, data.label.column)
+    return _labelled(frame, data, as_of)
+
+
+def read_all(data: Data, folder: Path, *, now: datetime | None = None) -> pd.DataFrame:
+    """Every row of the source, with or without label, sorted by `_time`: for replay. Like `read` otherwise."""
+    collected = _collect(data, folder, now or datetime.now(UTC))
+    return _typed(collected, np.arange(len(collected.times)), data)
+
+
+@dataclass(frozen=True)
+class _Collected:
+    """The whole source before any typing: rows, their ids and their event times, in `order` of time."""
+
+    rows: Rows
+    ids: np.ndarray
+    times: np.ndarray
+
+
+def _collect(data: Data, folder: Path, now: datetime) -> _Collected:
+    rows = load(data.source, folder)
+    refuse_unknown_columns(rows.table.column_names, data, rows)
+    times = event_times(rows.table, data.time, rows.where)
+    refuse_future(times, now.astimezone(UTC), rows.where)
+    if data.id is not None:
+        return _Collected(rows, _named(rows, data.id), times)
+    numbers = np.arange(len(times)) if rows.ordered else _content_positions(rows.table, times)
+    return _Collected(rows, np.array([f"row-{n}" for n in numbers], dtype=object), times)
+
+
+def refuse_unknown_columns(names: list[str], data: Data, rows: Rows | None = None) -> None:
+    """Raise DataRefused when the document names a column that the source lacks, with the nearest name."""
+    reserved = [name for name in names if name in (ID, TIME)]
+    if reserved:
+        raise DataRefused(f"column {reserved[0]!r}: trimtab adds columns of that name itself. Rename it in the source.")
+    wanted: Mapping[str, str | None] = {
+        "data.label.column": data.label.column,
+        "data.time.column": data.time.column,
+        "data.time.year": data.time.year,
+        "data.time.month": data.time.month,
+        "data.time.day": data.time.day,
+        "data.id": data.id,
+        "data.entity": data.entity,
+        **{f"data.ignore[{i}]": name for i, name in enumerate(data.ignore)},
+        **{f"data.contract.{name}": name for name in data.contract},
+    }
+    file = f"{rows.pieces[0].path.name}: " if rows is not None and rows.pieces else ""
+    for place, name in wanted.items():
+        if name is not None and name not in names:
+            raise DataRefused(f"{file}there is no column {name!r} ({place}){_instead(name, names)}.")
+
+
+def _instead(name: str, names: list[str]) -> str:
+    folded = {known.strip().lower(): known for known in names}
+    close = (
+        [folded[name.strip().lower()]] if name.strip().lower() in folded else difflib.get_close_matches(name, names, 1)
+    )
+    hint = f"; nearest is {close[0]!r}" if close else ""
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        hint = f"; the header is one piece, {names[0][:60]!r}: say `data.source.delimiter`"
+    shown = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
+    return f"{hint}. The columns are: {shown}"
+
+
+def _named(rows: Rows, column: str) -> np.ndarray:
+    text = as_text(rows.table.column(column))
+    if text.null_count:
+        row = int(np.flatnonzero(text.is_null().to_numpy())[0])
+        raise DataRefused(
+            f"{rows.where(row)}: column {column!r} (data.id) is empty ({text.null_count} rows in all). Give every row an id."
+        )
+    ids = np.array(text.to_pylist(), dtype=object)
+    doubled = pd.Series(ids).duplicated(keep="first").to_numpy()
+    if doubled.any():
+        second = int(np.flatnonzero(doubled)[0])
+        first = int(np.flatnonzero(ids == ids[second])[0])
+        raise DataRefused(
+            f"{rows.where(second)}: column {column!r} (data.id) repeats {ids[second]!r} of {rows.where(first)} "
+            f"({int(doubled.sum())} repeats in all). Remove the doubles, or name another column in `data.id`."
+        )
+    return ids
+
+
+def _content_positions(table: pa.Table, times: np.ndarray) -> np.ndarray:
+    """Row numbers by time, then by content: a database may return the same rows in another order tomorrow."""
+    keys = [np.array([str(value) for value in table.column(name).to_pylist()]) for name in reversed(table.column_names)]
+    positions = np.empty(len(times), dtype=np.int64)
+    positions[np.lexsort([*keys, times])] = np.arange(len(times))
+    return positions
+
+
+def _visible(times: np.ndarray, as_of: datetime | None, window: timedelta | None, delay: timedelta) -> np.ndarray:
+    if as_of is None:
+        return np.ones(len(times), dtype=bool)
+    moment = _stamp(as_of)
+    visible = times <= moment - np.timedelta64(delay)
+    if window is not None:
+        visible &= times >= moment - np.timedelta64(window)
+    return np.asarray(visible)
+
+
+def _feedback_visible(
+    served: pd.DataFrame, as_of: datetime | None, window: timedelta | None, delay: timedelta
+) -> np.ndarray:
+    visible = _visible(_stamps(served[TIME]), as_of, window, delay)
+    if as_of is not None and "_label_time" in served:
+        visible &= _stamps(served["_label_time"]) <= _stamp(as_of)
+    return visible
+
+
+def _stamp(moment: datetime) -> np.datetime64:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def _stamps(series: pd.Series) -> np.ndarray:
+    return pd.to_datetime(series, utc=True).dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+
+
+def _typed(collected: _Collected, chosen: np.ndarray, data: Data) -> pd.DataFrame:
+    """The chosen rows with their types, sorted by time (rows of one moment keep the source's order)."""
+    chosen = chosen[np.argsort(collected.times[chosen], kind="stable")]
+    rows = collected.rows
+    table = rows.table.take(pa.array(chosen))
+    columns: dict[str, np.ndarray] = {}
+    zeros: dict[str, dict[str, int]] = {}
+    for name in table.column_names:
+        column = table.column(name)
+        values = _values(name, column, rows, chosen, data)
+        if values is None:
+            continue
+        columns[name] = values
+        if rows.as_text and values.dtype.kind in "if":
+            written = zeros_written(column)
+            if len(written) > 1:
+                zeros[name] = written
+    frame = pd.DataFrame(columns)
+    frame[ID] = collected.ids[chosen]
+    frame[TIME] = pd.Series(collected.times[chosen]).dt.tz_localize("UTC")
+    frame.attrs["zeros_written"] = zeros
+    return frame
+
+
+def _values(name: str, column: pa.ChunkedArray, rows: Rows, chosen: np.ndarray, data: Data) -> np.ndarray | None:
+    """One column's values; None for an ignored column of a type that no cell of a frame can hold."""
+
+    def where(position: int) -> str:
+        return rows.where(int(chosen[position]))
+
+    stated = data.contract[name].type if name in data.contract else None
+    if stated is None and (name in data.ignore or name in (data.id, data.entity)) and rows.as_text:
+        stated = "string" if name in (data.id, data.entity) else _lenient(name, column, where)
+    if not rows.as_text:
+        nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
+        if nested and name in data.ignore:
+            return None
+        values = type_arrow(name, column, stated, where)
+    else:
+        values = type_text(name, column, stated, where)
+    if name == data.label.column and values.dtype.kind == "f" and pc.any(column.is_null()).as_py():
+        values = _whole_label(values, column)
+    return values
+
+
+def _lenient(name: str, column: pa.ChunkedArray, where: object) -> str | None:
+    """An ignored column is never refused for mixing numbers and text: it is text then."""
+    try:
+        type_text(name, column, None, lambda row: f"row {row + 1}")
+    except DataRefused:
+        return "string"
+    return None
+
+
+def _whole_label(values: np.ndarray, column: pa.ChunkedArray) -> np.ndarray:
+    """Whole-number labels stay whole beside missing ones, so that class 1 is never called 1.0."""
+    present = values[~np.isnan(values)]
+    if present.size == 0 or (present != np.floor(present)).any() or _written_with_point(column):
+        return values
+    return np.array([None if np.isnan(value) else int(value) for value in values], dtype=object)
+
+
+def _written_with_point(column: pa.ChunkedArray) -> bool:
+    if not pa.types.is_string(column.type):
+        return not pa.types.is_integer(column.type)
+    return bool(pc.any(pc.match_substring_regex(column, r"[.eE]")).as_py())
+
+
+def _labelled(frame: pd.DataFrame, data: Data, as_of: datetime | None) -> pd.DataFrame:
+    missing = frame[data.label.column].isna()
+    if missing.all():
+        known = f" at {as_of:%Y-%m-%d %H:%M}" if as_of else ""
+        raise DataRefused(f"column {data.label.column!r} (data.label.column) has no value in any row known{known}.")
+    attrs = {**frame.attrs, "unlabelled": int(missing.sum())}
+    frame = frame[~missing].reset_index(drop=True)
+    frame.attrs = attrs
+    return frame
+
+
+def _nothing_visible(times: np.ndarray, as_of: datetime | None, window: timedelta | None, data: Data) -> str:
+    first, last = times.min(), times.max()
+    reach = f" within {window}" if window else ""
+    return (
+        f"no row's label is known at {as_of}{reach}: event times run from {first} to {last} UTC and labels come "
+        f"{data.label.delay} later (data.label.delay). Choose another time, or a wider `training.window`."
+    )
