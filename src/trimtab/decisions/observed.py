@@ -47,16 +47,27 @@ class Paired:
 
 
 @dataclass(frozen=True)
-class Right:
-    """How many of n rows one version answered right."""
+class Sample:
+    """One version's rows: how many, the sum of their scores and of the squared scores (a score above is better)."""
 
     n: int = 0
-    right: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Mean score; 0 without rows."""
+        return self.total / self.n if self.n else 0.0
+
+    @property
+    def variance(self) -> float:
+        """Variance of the scores, unbiased; 0 with fewer than two rows."""
+        return max(0.0, self.squares - self.n * self.mean**2) / (self.n - 1) if self.n > 1 else 0.0
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Row by row, how much better the candidate did (above nought) in the metric's unit, over n rows both answered."""
+    """Row by row, how much higher the candidate scored than the champion, over n rows both answered."""
 
     n: int = 0
     mean: float = 0.0
@@ -64,17 +75,29 @@ class Differences:
 
 
 @dataclass(frozen=True)
+class Split:
+    """Rows of one canary step, which only one version answered: chance decided which."""
+
+    percent: int
+    stable: Sample = Sample()
+    candidate: Sample = Sample()
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Candidate against champion on the same traffic since the release started, on matured labels only.
 
-    Accuracy: `paired` over rows both answered, and `stable`, `candidate` over rows that only one of them answered.
-    Every other metric: `differences`. Rows are never in two of them.
+    Made by `compare.compare`. Rows that both answered are in `paired` when a row is right or wrong, else in
+    `differences`; rows that one of them answered are in `splits`, one a canary step, for at another step another share
+    of another time's rows went to the candidate, and sums over steps would compare times.
     """
 
-    paired: Paired = Paired()
-    stable: Right = Right()
-    candidate: Right = Right()
+    metric: str
+    measure: str  # what is compared row by row, in words
+    margin: float  # `worse_by` in the unit of a row's score
+    paired: Paired | None = None
     differences: Differences | None = None
+    splits: tuple[Split, ...] = ()
     labels_until: datetime | None = None
 
 

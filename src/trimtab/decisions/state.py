@@ -44,18 +44,31 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A canary step: its percentage and when it began."""
+
+    percent: int
+    began: datetime
+
+
+@dataclass(frozen=True)
 class Release:
-    """A candidate on its way. Percentages are whole numbers of all requests, 0 to 100."""
+    """A candidate on its way. Percentages are whole numbers of all requests, 0 to 100.
+
+    warming: no requests until its server is ready; shadow: a copy of each request, its answers thrown away;
+    canary: a share of the requests.
+    """
 
     candidate: str
     cause: Cause
     started: datetime
-    phase: Literal["shadow", "canary"]
+    phase: Literal["warming", "shadow", "canary"]
     phase_started: datetime  # when this step began
     candidate_percent: int = 0
     mirror_percent: int = 0
-    held_since: datetime | None = None  # longest_wait passed without enough evidence; it goes on if evidence comes
-    hold: str = ""  # what it waits for, as last reported: a code, not a sentence
+    held_since: datetime | None = None  # longest_wait passed undecided; it goes on if evidence comes
+    hold: str = ""  # what it waits for (a code)
+    steps: tuple[Step, ...] = ()  # canary steps so far
     next_look: int = 0  # labels at which quality is looked at next: looks double, so that peeking gains nothing
     counted: Mapping[str, Count] = field(default_factory=dict)  # the router's counters when this step began
 
@@ -81,10 +94,9 @@ class Handled:
     """A standing condition for which the loop retrained, and how often in a row without it getting better."""
 
     subject: str
-    key: str
-    started: datetime
+    key: str  # of the newest cause
+    started: datetime  # the newest run for it
     tries: int
-    why_not: str = ""  # the reason last reported for not trying again, as a code
 
 
 @dataclass(frozen=True)
@@ -123,7 +135,7 @@ class LoopState:
     monitorings: int = 0
     monitored: datetime | None = None  # `now` of the newest monitoring run that was started
     alarms: tuple[str, ...] = ()  # names of the alarms that are up
-    holding: str = ""  # what nothing is done for, as last reported: a code
+    reported: tuple[str, ...] = ()  # causes and why they wait, so that each is reported once; emptied by a training
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON with the format's number."""
