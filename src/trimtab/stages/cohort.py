@@ -1,7 +1,7 @@
 """Joining what was predicted with what turned out to be true, as it was known at one moment.
 
-A metric is computed only over a *matured* cohort: predictions older than the label delay whose label has arrived. Younger
-ones are left out even when their label is already there, because labels that come early are not a fair sample.
+A metric is computed only over a *matured* cohort: predictions older than the label delay whose label has arrived.
+Younger ones are left out even when their label is already there, because labels that come early are not a fair sample.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Cohort:
-    """What was known at `now`. Both frames have the log's columns plus `label`, `label_time` (NaT: none yet), `matured`."""
+    """What was known at `now`. Both frames have the log's columns and `label`, `label_time` (NaT: none), `matured`."""
 
     now: datetime
     delay: timedelta
@@ -122,14 +122,11 @@ class Cohort:
         """Labelled answers as rows for `ingest.read(feedback=…)`: raw columns, label, `_id`, `_time`, `_label_time`."""
         known = self.answers[self.answers["label_time"].notna()]
         frame = expand_features(known["features"], [name for name in columns if name != label])
-        return frame.assign(
-            **{
-                label: known["label"].to_numpy(dtype=object),
-                "_id": known["id"].to_numpy(dtype=object),
-                "_time": known["time"].reset_index(drop=True),
-                "_label_time": known["label_time"].reset_index(drop=True),
-            }
-        )
+        frame[label] = known["label"].to_numpy(dtype=object)
+        frame["_id"] = known["id"].to_numpy(dtype=object)
+        frame["_time"] = known["time"].reset_index(drop=True)
+        frame["_label_time"] = known["label_time"].reset_index(drop=True)
+        return frame
 
     def summary(self) -> dict[str, int]:
         """The counts by name, for JSON."""
@@ -219,7 +216,7 @@ def _ranks(column: pa.ChunkedArray) -> np.ndarray:
     place = np.empty(len(words) + 1, dtype=np.int64)
     place[np.argsort(words)] = np.arange(len(words))
     place[-1] = -1
-    return place[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
+    return np.asarray(place[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)])
 
 
 def _times(table: pa.Table) -> np.ndarray:
@@ -260,7 +257,7 @@ def _labelled(records: pa.Table, truth: pa.Table, moment: np.datetime64, delay: 
     times = _times(records)
     arrived = np.asarray(when.to_numpy(zero_copy_only=False)).astype("datetime64[us]")
     matured = (times + np.timedelta64(delay) <= moment) & ~np.isnat(arrived)
-    frame = records.drop_columns(["time"]).to_pandas()
+    frame: pd.DataFrame = records.drop_columns(["time"]).to_pandas()
     frame["time"] = pd.Series(times).dt.tz_localize("UTC")
     frame["label"] = np.array(label.to_pylist(), dtype=object)
     frame["label_time"] = pd.Series(arrived).dt.tz_localize("UTC")

@@ -1,14 +1,15 @@
 """Giving a column its type: exactly, from all of its visible values at once, whatever the order of the rows.
 
-Text becomes numbers only when every value is written as a number. `007` is a code, not seven; whole numbers beyond 2**53
-are codes too, because a float would lose their last digits. A column that is mostly numbers but not all is refused.
+Text becomes numbers only when every value is written as a number. `007` is a code, not seven; whole numbers beyond
+2**53 are codes too, because a float would lose their last digits. A column of mostly numbers but not all is refused.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ class Distinct:
 
     def take(self, values: np.ndarray, missing: object) -> np.ndarray:
         """One value a row out of one a distinct value."""
-        return np.append(values, np.array([missing], dtype=values.dtype))[self.codes]
+        return np.asarray(np.append(values, np.array([missing], dtype=values.dtype))[self.codes])
 
     def matches(self, pattern: str) -> np.ndarray:
         """Which distinct values match a regular expression."""
@@ -73,19 +74,26 @@ def type_text(name: str, column: pa.ChunkedArray, stated: str | None, where: Whe
         if kind == "integer" and not wanted.all() and number.all():
             wanted = _whole(distinct, number)
         if not wanted.all():
-            _refuse(name, distinct, ~wanted, f"is not a {'whole ' if kind == 'integer' else ''}number", where, stated)
+            _refuse(
+                name,
+                distinct,
+                ~wanted,
+                f"is not a {'whole ' if kind == 'integer' else ''}number",
+                where=where,
+                stated=stated,
+            )
         return _numbers(name, distinct, bool(integer.all()) or kind == "integer", where)
     if kind == "boolean":
         zero_one = np.array([value in ("0", "1") for value in distinct.values], dtype=bool)
         boolean = distinct.matches(_BOOLEAN) | zero_one
         if not boolean.all():
-            _refuse(name, distinct, ~boolean, "is neither true nor false", where, stated)
+            _refuse(name, distinct, ~boolean, "is neither true nor false", where=where, stated=stated)
         return _booleans(distinct)
     return distinct.take(np.array(distinct.values, dtype=object), None)
 
 
 def zeros_written(column: pa.ChunkedArray) -> dict[str, int]:
-    """How often zero is written in which way (`0`, `0.0`): two ways in one column may mean that one marks a missing value."""
+    """How often zero is written in which way: `0` among `0.0` may mark a missing value."""
     distinct = Distinct.of(column)
     zero = distinct.matches(r"^[+-]?0+(\.0*)?$")
     return {distinct.values[i]: int(distinct.counts[i]) for i in np.flatnonzero(zero)}
@@ -125,7 +133,10 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _as_text(column: pa.ChunkedArray) -> list[str | None]:
-    return [None if value is None or value != value else _word(value) for value in column.to_pylist()]
+    return [
+        None if value is None or (isinstance(value, float) and math.isnan(value)) else _word(value)
+        for value in column.to_pylist()
+    ]
 
 
 def _word(value: Any) -> str:
@@ -147,11 +158,13 @@ def _infer(name: str, distinct: Distinct, integer: np.ndarray, number: np.ndarra
         return "string"  # codes with leading zeros, versions, dotted numbers
     counted = int(distinct.counts[number].sum())
     if counted * 2 > int(distinct.counts.sum()):
-        _refuse(name, distinct, ~number, f"is no number, but {counted} values of this column are", where, None)
+        _refuse(
+            name, distinct, ~number, f"is no number, but {counted} values of this column are", where=where, stated=None
+        )
     return "string"
 
 
-def _refuse(name: str, distinct: Distinct, bad: np.ndarray, rule: str, where: Where, stated: str | None) -> None:
+def _refuse(name: str, distinct: Distinct, bad: np.ndarray, rule: str, *, where: Where, stated: str | None) -> NoReturn:
     row = distinct.first(bad)
     value = distinct.values[int(distinct.codes[row])]
     rows = int(distinct.counts[bad].sum())
@@ -165,7 +178,7 @@ def _refuse(name: str, distinct: Distinct, bad: np.ndarray, rule: str, where: Wh
 
 
 def _whole(distinct: Distinct, number: np.ndarray) -> np.ndarray:
-    return number & np.array([float(value).is_integer() for value in distinct.values], dtype=bool)
+    return np.asarray(number & [float(value).is_integer() for value in distinct.values])
 
 
 def _numbers(name: str, distinct: Distinct, whole: bool, where: Where) -> np.ndarray:
@@ -173,16 +186,16 @@ def _numbers(name: str, distinct: Distinct, whole: bool, where: Where) -> np.nda
     limit = _LARGEST_EXACT if whole else 1e300
     if (np.abs(floats) > limit).any():
         reason = "has too many digits for an exact number" if whole else "is too large a number"
-        _refuse(name, distinct, np.abs(floats) > limit, reason, where, "integer" if whole else "number")
+        _refuse(name, distinct, np.abs(floats) > limit, reason, where=where, stated="integer" if whole else "number")
     if whole and (distinct.codes >= 0).all() and distinct.values:
-        return floats.astype(np.int64)[distinct.codes]
+        return np.asarray(floats.astype(np.int64)[distinct.codes])
     return distinct.take(floats, np.nan)
 
 
 def _booleans(distinct: Distinct) -> np.ndarray:
     true = np.array([value.lower() in ("true", "1") for value in distinct.values], dtype=bool)
     if (distinct.codes >= 0).all() and distinct.values:
-        return true[distinct.codes]
+        return np.asarray(true[distinct.codes])
     return distinct.take(true.astype(object), None)
 
 

@@ -1,8 +1,8 @@
 """What rows must look like: the data contract that training fits, the bundle stores and the server enforces.
 
 Only what a *person* stated (`data.contract` in loop.yaml) and what no model can compute with (a wrong type, NaN,
-infinity) refuses a request. Ranges and domains inferred from reference data warn and never refuse: a heavier animal or a
-plot type nobody had seen is news for monitoring, not an error of the caller.
+infinity) refuses a request. Ranges and domains inferred from reference data warn and never refuse: a heavier animal or
+a plot type nobody had seen is news for monitoring, not an error of the caller.
 """
 
 from __future__ import annotations

@@ -113,7 +113,8 @@ def read_bytes(path: Path) -> bytes:
         ) from error
     if len(data) > LARGEST_FILE:
         raise DataRefused(
-            f"{path.name}: more than {LARGEST_FILE // 1024**3} GiB of text. Store it as Parquet, or read a part by `query`."
+            f"{path.name}: more than {LARGEST_FILE // 1024**3} GiB of text. Store it as Parquet, or read a part by "
+            "`data.source.query`."
         )
     return data
 
@@ -148,7 +149,7 @@ def _raise_first_fault(path: Path, text: str, names: list[str], delimiter: str) 
     """Raise DataRefused for the first record that is ragged, unclosed or too long; return if there is none."""
     line = 1
     try:
-        for line, fields in _records(text, delimiter):  # noqa: B007 - the last line is named below
+        for line, fields in _records(text, delimiter):
             if len(fields) != len(names):
                 raise DataRefused(_ragged(path, line, fields, names))
     except csv.Error as error:

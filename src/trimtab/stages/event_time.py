@@ -106,7 +106,7 @@ def _whole(column: pa.ChunkedArray, name: str, bounds: tuple[int, int], where: W
             f"{where(row)}: column {name!r} holds {value!r}; expected a whole number from {bounds[0]} to {bounds[1]}. "
             "Mend the row, or name another column in `data.time`."
         )
-    return values.astype(np.int64)[distinct.codes]
+    return np.asarray(values.astype(np.int64)[distinct.codes])
 
 
 def _refuse_missing(column: pa.ChunkedArray, name: str, where: Where) -> None:

@@ -16,8 +16,8 @@ _AT_ONCE = 50_000
 def expand_features(features: pd.Series | Iterable[str], columns: Sequence[str]) -> pd.DataFrame:
     """The columns asked for, one row a JSON object, with a fresh index; an absent key is a missing value.
 
-    Types as ingest gives them: int64, float64 (NaN: missing), bool, object (None: missing). Takes about 2 microseconds a
-    row of 10 columns. Raises orjson.JSONDecodeError for text that no writer of trimtab makes.
+    Types as ingest gives them: int64, float64 (NaN: missing), bool, object (None: missing). Takes about 2 microseconds
+    a row of 10 columns. Raises orjson.JSONDecodeError for text that no writer of trimtab makes.
     """
     texts = list(features)
     parsed: list[dict[str, Any]] = []

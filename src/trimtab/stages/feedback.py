@@ -11,7 +11,8 @@ from trimtab.errors import DataRefused
 def join_feedback(frame: pd.DataFrame, served: pd.DataFrame, label: str) -> pd.DataFrame:
     """`frame` (as ingest makes it) with the served rows added, sorted by `_time`; of one `_id` the last row counts.
 
-    Columns that a request does not carry are missing there; a value whose type does not fit the column raises DataRefused.
+    Columns that a request does not carry are missing there; a value whose type does not fit its column raises
+    DataRefused.
     """
     served = served.drop_duplicates("_id", keep="last")
     added: dict[str, pd.Series | np.ndarray] = {}
@@ -86,5 +87,6 @@ def _refuse(bad: pd.Series, values: pd.Series, ids: pd.Series, name: str, wanted
         position = int(np.flatnonzero(bad.to_numpy())[0])
         raise DataRefused(
             f"feedback row {ids.iloc[position]!r}: column {name!r} holds {values.iloc[position]!r}; the source holds "
-            f"{wanted} ({int(bad.sum())} rows in all). State the type in `data.contract` so that the server refuses such rows."
+            f"{wanted} ({int(bad.sum())} rows in all). State the type in `data.contract`, so that the server refuses "
+            "such rows, or say `data.useFeedback: false`."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ class FieldCheck:
     """What one field of a request must obey."""
 
     name: str
-    kind: str
+    refuse: Callable[[FieldCheck, Any], str | None]
     role: str
     unit: str
     required: bool
@@ -52,13 +52,13 @@ class RowCheck:
 
 
 def _field(rule: ColumnRule) -> FieldCheck:
-    kind = "number" if rule.type == "integer" else rule.type
+    refuse = _refuse_label if rule.role == "label" else _BY_TYPE[rule.type]
     low = rule.minimum if "min" in rule.stated and rule.minimum is not None else -math.inf
     high = rule.maximum if "max" in rule.stated and rule.maximum is not None else math.inf
     domain = frozenset(rule.domain) if "domain" in rule.stated and rule.domain is not None else None
     whole = rule.type == "integer" and "type" in rule.stated
     return FieldCheck(
-        rule.name, kind, rule.role, rule.unit, rule.required and rule.role == "feature", whole, low, high, domain
+        rule.name, refuse, rule.role, rule.unit, rule.required and rule.role == "feature", whole, low, high, domain
     )
 
 
@@ -69,40 +69,42 @@ def refuse_row(check: RowCheck, row: dict[str, Any]) -> str | None:
     fields = check.fields
     for name, value in row.items():
         field = fields.get(name)
-        if field is None:
-            return _unknown(check, name)
-        if field.role == "label":
-            return f"field {name!r} is what the model predicts; leave it out."
-        if value is None:
-            if field.required:
-                return f"field {name!r} is null; the contract says that it may never be missing."
-        else:
-            sentence = _refuse_value(field, value)
-            if sentence is not None:
-                return sentence
-    if not check.mentioned <= row.keys():
-        return _left_out(check, row)
-    return None
+        sentence = _unknown(check, name) if field is None else field.refuse(field, value)
+        if sentence is not None:
+            return sentence
+    return None if check.mentioned <= row.keys() else _left_out(check, row)
 
 
-def _refuse_value(field: FieldCheck, value: Any) -> str | None:
-    kind = field.kind
-    if kind == "number":
-        return _refuse_number(field, value)
-    if kind == "string":
-        return _refuse_text(field, value)
-    if kind == "boolean":
-        if isinstance(value, bool | np.bool_):
-            return None
-        return f"field {field.name!r} is {_show(value)}; it must be true or false."
+def _refuse_label(field: FieldCheck, value: Any) -> str | None:  # noqa: ARG001 - every value is refused
+    return f"field {field.name!r} is what the model predicts; leave it out."
+
+
+def _refuse_null(field: FieldCheck) -> str | None:
+    return f"field {field.name!r} is null; the contract says that it may never be missing." if field.required else None
+
+
+def _refuse_boolean(field: FieldCheck, value: Any) -> str | None:
+    if value is None:
+        return _refuse_null(field)
+    if isinstance(value, bool | np.bool_):
+        return None
+    return f"field {field.name!r} is {_show(value)}; it must be true or false."
+
+
+def _refuse_nested(field: FieldCheck, value: Any) -> str | None:
+    """For a column that reference rows never filled: any single value is fine."""
     if isinstance(value, str):
         return _refuse_text(field, value)
-    if isinstance(value, int | float | np.number | np.bool_):
-        return None
+    if value is None or isinstance(value, bool | np.bool_):
+        return _refuse_null(field) if value is None else None
+    if isinstance(value, int | float | np.number):
+        return _refuse_number(field, value)
     return f"field {field.name!r} is {_show(value)}; it must be a single value."
 
 
 def _refuse_number(field: FieldCheck, value: Any) -> str | None:
+    if value is None:
+        return _refuse_null(field)
     plain = type(value) is float or type(value) is int
     if not plain and (isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number)):
         hint = " (a number in quotes is text)" if isinstance(value, str) else ""
@@ -117,6 +119,8 @@ def _refuse_number(field: FieldCheck, value: Any) -> str | None:
 
 
 def _refuse_text(field: FieldCheck, value: Any) -> str | None:
+    if value is None:
+        return _refuse_null(field)
     if not isinstance(value, str):
         return f"field {field.name!r} is {_show(value)}; it must be text."
     if len(value) > LONGEST_TEXT:
@@ -170,3 +174,12 @@ def _show(value: object) -> str:
     """A value for a message, never longer than a line."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+_BY_TYPE: dict[str, Callable[[FieldCheck, Any], str | None]] = {
+    "number": _refuse_number,
+    "integer": _refuse_number,
+    "string": _refuse_text,
+    "boolean": _refuse_boolean,
+    "empty": _refuse_nested,
+}

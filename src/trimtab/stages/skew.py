@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2, norm
 
-from trimtab.stages.anomalies import Anomaly, _whole, check
+from trimtab.stages.anomalies import check
+from trimtab.stages.anomaly import Anomaly, of_column
 from trimtab.stages.contract import NUMERIC, ColumnRule, Contract
 
 FALSE_ALARM_RATE = 0.001
@@ -54,9 +55,10 @@ def _distribution(
             return None
         text = (
             f"column {rule.name!r} is distributed otherwise in serving: Jensen-Shannon divergence {value:.3f} "
-            f"(chance gives up to {noise:.3f}); the median is {np.median(after):.4g}, it was {np.median(before):.4g} in training."
+            f"(chance gives up to {noise:.3f}); the median is {np.median(after):.4g}, "
+            f"it was {np.median(before):.4g} in training."
         )
-        return _whole(rule.name, "distribution", "warning", len(new), text)
+        return of_column(rule.name, "distribution", "warning", len(new), text)
     value, noise, name, was, now = l_infinity(old.astype(str), new.astype(str))
     if value <= max(least_difference, noise):
         return None
@@ -64,7 +66,7 @@ def _distribution(
         f"column {rule.name!r} is distributed otherwise in serving: {name!r} is {now:.1%} of rows, it was {was:.1%} in "
         f"training (L-infinity distance {value:.3f}; chance gives up to {noise:.3f})."
     )
-    return _whole(rule.name, "distribution", "warning", len(new), text)
+    return of_column(rule.name, "distribution", "warning", len(new), text)
 
 
 def jensen_shannon(old: np.ndarray, new: np.ndarray, bins: int = 10) -> tuple[float, float]:
@@ -74,7 +76,7 @@ def jensen_shannon(old: np.ndarray, new: np.ndarray, bins: int = 10) -> tuple[fl
     """
     if old.size == 0 or new.size == 0:
         return 0.0, 1.0
-    # right-closed bins, so that a value that is an edge itself (a constant, a spike) stays apart from what lies above it
+    # right-closed bins, so that a value that is an edge itself (a constant, a spike) stays apart from what is above it
     edges = np.unique(np.quantile(old, np.linspace(0, 1, bins + 1)[:-1]))
     edges = np.concatenate([edges, [old.max()]]) if old.max() > edges[-1] else edges
     p = np.bincount(np.searchsorted(edges, old, side="left"), minlength=edges.size + 1) / old.size

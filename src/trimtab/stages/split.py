@@ -19,8 +19,8 @@ _STRATA = 10
 def split(frame: pd.DataFrame, split: Split, data: Data, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`frame` (as ingest gives it) as (training rows, hold-out rows), each in the frame's order, neither empty.
 
-    time: the newest `holdout` share is held out; rows of one moment stay together. entity: whole entities, so that none is
-    on both sides. stratified: every class with two rows or more is on both sides (quantile bins of a measured label).
+    time: the newest `holdout` share is held out; rows of one moment stay together. entity: whole entities, so that none
+    is on both sides. stratified: every class with two rows or more is on both sides (quantile bins of a measurement).
     Raises DataRefused when no such split exists, or when all training rows would be of one class.
     """
     if len(frame) < 2:
@@ -38,7 +38,7 @@ def split(frame: pd.DataFrame, split: Split, data: Data, seed: int) -> tuple[pd.
 
 
 def _by_time(frame: pd.DataFrame, holdout: float) -> np.ndarray:
-    """The newest rows: the boundary between two moments that is nearest to the wanted share (the later one on a tie)."""
+    """The newest rows: the boundary between two moments nearest to the wanted share (the later one on a tie)."""
     times = frame["_time"].to_numpy()
     moments, counts = np.unique(times, return_counts=True)
     if len(moments) < 2:

@@ -30,8 +30,8 @@ _NEAR = 0.12
 def scale_change(rule: ColumnRule, values: np.ndarray) -> tuple[str, bool] | None:
     """A sentence and whether it is severe (by ten or more), when `values` look like the reference in another unit.
 
-    `values` are finite (n,). All three quartiles must be in nearly the same ratio to the reference's and that ratio near
-    a known factor (or its inverse), or near degrees Celsius against Fahrenheit. A mere shift moves quartiles unequally.
+    `values` are finite (n,). All three quartiles must be in nearly the same ratio to the reference's, and that ratio
+    near a known factor (or its inverse) or as degrees Celsius are to Fahrenheit. A shift moves quartiles unequally.
     """
     if rule.quartiles is None or values.size < _LEAST_ROWS:
         return None

@@ -13,7 +13,8 @@ import pandas as pd
 from trimtab.errors import DataRefused
 from trimtab.spec.data import ColumnContract, Data
 from trimtab.spec.scope import Problem
-from trimtab.stages.anomalies import Anomaly, check
+from trimtab.stages.anomalies import check
+from trimtab.stages.anomaly import Anomaly
 from trimtab.stages.contract import NUMERIC, ColumnRule, ColumnType, Contract, Role, Statement
 from trimtab.stages.skew import skew
 
@@ -120,7 +121,7 @@ def column_type(series: pd.Series) -> ColumnType:
 
 def _finite(series: pd.Series) -> np.ndarray:
     values = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64)
-    return values[np.isfinite(values)]
+    return np.asarray(values[np.isfinite(values)])
 
 
 def _quartiles(numbers: np.ndarray) -> tuple[float, float, float] | None:
@@ -148,8 +149,8 @@ def _refuse_unlearnable(frame: pd.DataFrame, contract: Contract) -> None:
     if contract.problem == "regression":
         if label.type not in NUMERIC:
             raise DataRefused(
-                f"column {label.name!r} is {label.type} ({str(values.iloc[0])[:40]!r}, …), but a regression predicts a number. "
-                "Say `scope.problem: classification`, or name another label."
+                f"column {label.name!r} is {label.type} ({str(values.iloc[0])[:40]!r}, …), but a regression "
+                "predicts a number. Say `scope.problem: classification`, or name another label."
             )
         if values.nunique() == 1:
             raise DataRefused(
