@@ -19,11 +19,12 @@ class ServerRequest:
 
 @dataclass(frozen=True)
 class ServerView:
-    """How a version's server stands. `address` is host:port of its REST interface."""
+    """How a version's server stands. Addresses are host:port of its REST and gRPC interfaces."""
 
     version: str
     state: Literal["starting", "ready", "failed"]
     address: str = ""
+    grpc_address: str = ""
     pid: int = 0
     restarts: int = 0
     reason: str = ""
