@@ -12,7 +12,7 @@ import pandas as pd
 from trimtab.stages.anomaly import Anomaly, Severity, counted, of_column, of_rows
 from trimtab.stages.contract import NUMERIC, ColumnRule, Contract
 from trimtab.stages.number_rules import check_numbers
-from trimtab.stages.text_rules import check_text
+from trimtab.stages.text_rules import check_domain, check_marks
 
 
 def check(frame: pd.DataFrame, contract: Contract) -> tuple[Anomaly, ...]:
@@ -32,7 +32,9 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[Anomaly, ...]:
                     of_column(rule.name, "column", "error", len(frame), f"column {rule.name!r} is gone{hint}.")
                 )
         elif len(frame):
-            found.extend(_column(frame, rule, contract))
+            # of a column that no model reads, only what a person stated is of interest
+            read = rule.role in ("feature", "label")
+            found.extend(a for a in _column(frame, rule, contract) if read or (rule.stated and a.severity == "error"))
     for name in frame.columns:
         if not str(name).startswith("_") and name not in contract.by_name:
             text = f"column {name!r} is new; no model uses it until it is trained again."
@@ -54,13 +56,16 @@ def _column(frame: pd.DataFrame, rule: ColumnRule, contract: Contract) -> Iterat
             yield of_rows(frame, rule.name, "type", severity, wrong, text)
             return
         yield of_rows(frame, rule.name, "type", severity, wrong, text.replace("must be", "was", 1))
-    if rule.type in NUMERIC:
+    if rule.role == "label" and contract.problem == "classification":
+        yield from check_domain(frame, rule)
+        if series.nunique() == 1:
+            text = f"column {rule.name!r} holds one class only, {str(series.dropna().iloc[0])!r}."
+            yield of_column(rule.name, "classes", "error", len(frame), text)
+    elif rule.type in NUMERIC:
         yield from check_numbers(frame, rule)
     elif rule.type == "string":
-        yield from check_text(frame, rule)
-    if rule.role == "label" and contract.problem == "classification" and series.nunique() == 1:
-        text = f"column {rule.name!r} holds one class only, {str(series.dropna().iloc[0])!r}."
-        yield of_column(rule.name, "classes", "error", len(frame), text)
+        yield from check_domain(frame, rule)
+        yield from check_marks(frame, rule)
     if rule.role == "feature" and rule.constant and series.nunique() > 1:
         text = f"column {rule.name!r} had a single value in the reference rows and varies now."
         yield of_column(rule.name, "constant", "warning", len(frame), text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trimtab.errors import DataRefused
+from trimtab.spec.data import ColumnContract
 
 _INTEGER = r"^[ \t]*[+-]?(0|[1-9][0-9]*)[ \t]*$"
 _NUMBER = r"^[ \t]*[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?[ \t]*$"
@@ -25,6 +26,18 @@ _LARGEST_EXACT = 2**53
 
 Where = Callable[[int], str]
 """Row position in the column to the words that tell a person where it is."""
+StatedType = Literal["number", "integer", "string", "boolean"]
+
+
+def stated_type(said: ColumnContract | None) -> StatedType | None:
+    """The type that a person stated; a domain alone says text, a bound alone says number."""
+    if said is None:
+        return None
+    if said.type is None and said.domain:
+        return "string"
+    if said.type is None and (said.min is not None or said.max is not None):
+        return "number"
+    return said.type
 
 
 @dataclass(frozen=True)

@@ -74,20 +74,17 @@ def read_text(path: Path, encoding: str) -> str:
     """The whole file, unpacked and decoded, without byte order mark."""
     data = read_bytes(path)
     try:
-        codec = codecs.lookup(encoding)
+        name = codecs.lookup(encoding).name
+        if name == "utf-8":
+            _refuse_other_unicode(path, data)
+            name = "utf-8-sig"
+        text = data.decode(name)
     except LookupError:
         raise DataRefused(
             f"data.source.encoding: {encoding!r} is no text encoding that Python knows; try utf-8, cp1252 or utf-16."
         ) from None
-    if codec.name == "utf-8":
-        _refuse_other_unicode(path, data)
-        codec = codecs.lookup("utf-8-sig")
-    try:
-        text = codec.decode(data, "strict")[0]
     except UnicodeError as error:
         raise DataRefused(_undecodable(path, data, encoding, error)) from error
-    if not isinstance(text, str):
-        raise DataRefused(f"data.source.encoding: {encoding!r} is not a text encoding; try utf-8, cp1252 or utf-16.")
     nul = text.find("\0")
     if nul >= 0:
         raise DataRefused(

@@ -69,7 +69,8 @@ def _from_column(column: pa.ChunkedArray, time: EventTime, where: Where) -> np.n
         others = int(distinct.counts[bad].sum())
         raise DataRefused(
             f"{where(row)}: column {time.column!r} holds {value!r}, which is no time by {rule}"
-            f"{f' ({others} rows in all)' if others > 1 else ''}. Mend the row, or give `data.time.format`."
+            f"{f' ({others} rows in all)' if others > 1 else ''}. Mend the row, or give `data.time.format`; "
+            f"years run from {_EARLIEST} to {_LATEST}."
         )
     stamps = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     return np.asarray(stamps[distinct.codes])

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from trimtab.errors import DataRefused
 from trimtab.spec.data import Data
-from trimtab.stages.columns import type_arrow, type_text, zeros_written
+from trimtab.stages.columns import stated_type, type_arrow, type_text, zeros_written
 from trimtab.stages.event_time import event_times, refuse_future
 from trimtab.stages.feedback import join_feedback
 from trimtab.stages.identity import ID, TIME, refuse_unknown_columns, row_ids
@@ -144,7 +144,7 @@ def _values(name: str, column: pa.ChunkedArray, rows: Rows, chosen: np.ndarray, 
     def where(position: int) -> str:
         return rows.where(int(chosen[position]))
 
-    stated = data.contract[name].type if name in data.contract else None
+    stated = stated_type(data.contract.get(name))
     if stated is None and (name in data.ignore or name in (data.id, data.entity)) and rows.as_text:
         stated = "string" if name in (data.id, data.entity) else _lenient(name, column)
     if not rows.as_text:

@@ -15,6 +15,7 @@ _SENTINELS = (-1.0, 0.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 9999
 
 
 def check_numbers(frame: pd.DataFrame, rule: ColumnRule) -> Iterator[Anomaly]:
+    """Infinities, another unit, values out of range, and numbers that may mark a missing value."""
     values = pd.to_numeric(frame[rule.name], errors="coerce").to_numpy(dtype=np.float64)
     infinite = np.isinf(values)
     if infinite.any():

@@ -65,7 +65,10 @@ def _query_duckdb(source: Source, url: URL, folder: Path) -> pa.Table:
             # nothing is fetched from the network behind a person's back
             config={"autoinstall_known_extensions": False, "file_search_path": str(folder)},
         ) as connection:
-            table = connection.execute(str(source.query)).to_arrow_table()
+            relation = connection.sql(str(source.query))
+            if relation is None:
+                raise DataRefused("data.source.query: the statement gives no rows. Write a SELECT.")
+            table: pa.Table = relation.to_arrow_table()
     except duckdb.Error as error:
         raise DataRefused(f"data.source.query: DuckDB says: {_first_line(error)}") from error
     return _without_doubles(table)

@@ -52,7 +52,11 @@ class RowCheck:
 
 
 def _field(rule: ColumnRule) -> FieldCheck:
-    refuse = _refuse_label if rule.role == "label" else _BY_TYPE[rule.type]
+    refuse: Callable[[FieldCheck, Any], str | None]
+    if rule.role == "label":
+        refuse = _refuse_label
+    else:  # what no model reads (an id, a time, an ignored column) may come as any single value
+        refuse = _BY_TYPE[rule.type] if rule.role == "feature" else _refuse_nested
     low = rule.minimum if "min" in rule.stated and rule.minimum is not None else -math.inf
     high = rule.maximum if "max" in rule.stated and rule.maximum is not None else math.inf
     domain = frozenset(rule.domain) if "domain" in rule.stated and rule.domain is not None else None

@@ -15,6 +15,7 @@ from trimtab.spec.data import ColumnContract, Data
 from trimtab.spec.scope import Problem
 from trimtab.stages.anomalies import check
 from trimtab.stages.anomaly import Anomaly
+from trimtab.stages.columns import stated_type
 from trimtab.stages.contract import NUMERIC, ColumnRule, ColumnType, Contract, Role, Statement
 from trimtab.stages.skew import skew
 
@@ -60,7 +61,9 @@ def _rule(series: pd.Series, data: Data, role: Role, problem: Problem) -> Column
     """One column's rule: the person's statements first, what the data shows for the rest."""
     name = str(series.name)
     said = data.contract.get(name, ColumnContract())
-    kind = said.type or column_type(series)
+    kind = stated_type(said) or column_type(series)
+    if kind == "number" and said.type is None and column_type(series) == "integer":
+        kind = "integer"
     numbers = _finite(series) if kind in NUMERIC else np.empty(0)
     minimum = said.min if said.min is not None else (float(numbers.min()) if numbers.size else None)
     maximum = said.max if said.max is not None else (float(numbers.max()) if numbers.size else None)
