@@ -41,8 +41,8 @@ class TurnStore(Protocol):
         """Store the turn; its number must be the next one, else TurnTaken: another controller was faster."""
         ...
 
-    def history(self, since: int = 0, limit: int = 1000, decided_only: bool = False) -> Sequence[Turn]:
-        """Turns with a number above `since`, oldest first; with `decided_only` those that decided something."""
+    def newest_decisions(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The last decisions over all turns, newest first."""
         ...
 
 

@@ -22,7 +22,7 @@ class TurnStoreSuite:
 
     def test_a_new_loop_has_no_turn(self, store: Any) -> None:
         assert store.latest() is None
-        assert list(store.history()) == []
+        assert list(store.newest_decisions(10)) == []
 
     def test_turns_come_back_as_they_were_committed(self, store: Any) -> None:
         turn = _turn(1, {"kind": "promote", "sentence": "it's \"better\"\n", "evidence": {"n": 3, "share": 0.25}})
@@ -37,12 +37,12 @@ class TurnStoreSuite:
             store.commit(Turn(1, _NOON, {"champion": "other"}))
         assert store.latest().state == {"champion": "1"}
 
-    def test_history_is_in_order_and_can_be_narrowed(self, store: Any) -> None:
-        for number in (1, 2, 3, 4):
-            store.commit(_turn(number, *([{"kind": "step"}] if number % 2 else [])))
-        assert [turn.number for turn in store.history()] == [1, 2, 3, 4]
-        assert [turn.number for turn in store.history(since=1, limit=2)] == [2, 3]
-        assert [turn.number for turn in store.history(decided_only=True)] == [1, 3]
+    def test_decisions_come_newest_first_and_no_more_than_asked_for(self, store: Any) -> None:
+        store.commit(_turn(1, {"kind": "retrain"}))
+        store.commit(_turn(2))
+        store.commit(_turn(3, {"kind": "reject"}, {"kind": "alarm"}))
+        assert [one["kind"] for one in store.newest_decisions(10)] == ["alarm", "reject", "retrain"]
+        assert [one["kind"] for one in store.newest_decisions(2)] == ["alarm", "reject"]
 
     def test_a_wish_is_open_until_a_turn_answers_it(self, store: Any) -> None:
         first = store.wish(_NOON, "retrain", {"why": "new traps"})

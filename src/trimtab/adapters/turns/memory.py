@@ -30,10 +30,10 @@ class MemoryTurns:
         for number in answered_wishes:
             self._wishes[number] = replace(self._wishes[number], answered_by=turn.number)
 
-    def history(self, since: int = 0, limit: int = 1000, decided_only: bool = False) -> Sequence[Turn]:
-        """Turns with a number above `since`, oldest first."""
-        found = [turn for number, turn in sorted(self._turns.items()) if number > since]
-        return [turn for turn in found if turn.decisions or not decided_only][:limit]
+    def newest_decisions(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The last decisions, newest first."""
+        turns = sorted(self._turns.values(), key=lambda turn: -turn.number)
+        return [decision for turn in turns for decision in reversed(turn.decisions)][:limit]
 
     def wish(self, time: datetime, kind: str, arguments: Mapping[str, Any]) -> int:
         """Remember the wish; returns its number."""

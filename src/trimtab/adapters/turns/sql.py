@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from trimtab.errors import TurnTaken
 from trimtab.ports.turns import Turn, Wish
 
+KEPT_UNDECIDED = 1000  # newest turns that are kept though they decided nothing
+
 _schema = sa.MetaData()
 
 _turns = sa.Table(
@@ -45,6 +47,12 @@ class SqlTurns:
         self._loop = loop
         _schema.create_all(engine)
 
+    def _old_undecided(self, number: int) -> sa.Delete:
+        """Turns that decided nothing are dropped in the end, so that a loop may run for years."""
+        return _turns.delete().where(
+            _turns.c.loop == self._loop, _turns.c.number < number - KEPT_UNDECIDED, ~_turns.c.decided
+        )
+
     def latest(self) -> Turn | None:
         """The newest turn."""
         query = sa.select(_turns).where(_turns.c.loop == self._loop).order_by(_turns.c.number.desc()).limit(1)
@@ -66,6 +74,8 @@ class SqlTurns:
         try:
             with self._engine.begin() as connection:
                 connection.execute(_turns.insert().values(row))
+                if turn.number % KEPT_UNDECIDED == 0:
+                    connection.execute(self._old_undecided(turn.number))
                 if answered_wishes:
                     connection.execute(
                         _wishes.update().where(_wishes.c.number.in_(answered_wishes)).values(answered_by=turn.number)
@@ -73,21 +83,12 @@ class SqlTurns:
         except sa.exc.IntegrityError as error:
             raise TurnTaken(f"turn {turn.number} of {self._loop} was committed by another controller") from error
 
-    def history(self, since: int = 0, limit: int = 1000, decided_only: bool = False) -> Sequence[Turn]:
-        """Turns with a number above `since`, oldest first."""
-        query = sa.select(_turns).where(_turns.c.loop == self._loop, _turns.c.number > since)
-        if decided_only:
-            query = query.where(_turns.c.decided)
+    def newest_decisions(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The last decisions, newest first."""
+        query = sa.select(_turns.c.decisions).where(_turns.c.loop == self._loop, _turns.c.decided)
         with self._engine.connect() as connection:
-            rows = connection.execute(query.order_by(_turns.c.number).limit(limit)).all()
-        return [_turn(row) for row in rows]
-
-    def forget_undecided(self, before: int) -> None:
-        """Drop the turns below `before` that decided nothing, so that a loop may run for years."""
-        with self._engine.begin() as connection:
-            connection.execute(
-                _turns.delete().where(_turns.c.loop == self._loop, _turns.c.number < before, ~_turns.c.decided)
-            )
+            rows = connection.execute(query.order_by(_turns.c.number.desc()).limit(limit)).all()
+        return [decision for row in rows for decision in reversed(row.decisions)][:limit]
 
     def wish(self, time: datetime, kind: str, arguments: Mapping[str, Any]) -> int:
         """Remember what a person asked for; returns its number."""

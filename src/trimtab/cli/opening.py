@@ -1,0 +1,28 @@
+"""What most commands begin with: which document, which state folder, what the ledger says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trimtab.loop.home import Home, find_document, home_of
+from trimtab.spec.read import load
+
+if TYPE_CHECKING:
+    from trimtab.spec import ModelLoop
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checked document and its state folder (which may not exist yet)."""
+
+    path: Path
+    document: ModelLoop
+    home: Home
+
+
+def opened(file: Path | None, home: Path | None) -> Opened:
+    """Find and check the document; raises Refused or DocumentRefused."""
+    path = find_document(file, Path.cwd())
+    return Opened(path, load(path), home_of(path, home))

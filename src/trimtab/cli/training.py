@@ -1,0 +1,69 @@
+"""`trimtab run`: one training, judged; the first good version becomes the champion."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from trimtab import wiring
+from trimtab.cli.opening import opened
+from trimtab.decisions.state import LoopState
+from trimtab.errors import TrimtabError
+from trimtab.loop.calendar import parse_day
+from trimtab.loop.owner import owner_of, owning
+from trimtab.loop.turn import Loop
+from trimtab.ports.turns import Turn
+
+
+def run_once(file: Path | None, home: Path | None, as_of: str | None, as_json: bool) -> None:
+    """Ask for a training, see it through, say what came of it."""
+    found = opened(file, home)
+    owner = owner_of(found.home.owner)
+    if owner is not None:
+        raise TrimtabError(f"the loop is run by process {owner['pid']}; ask that one with: trimtab retrain")
+    now = parse_day(as_of, "--as-of") if as_of else datetime.now(UTC)
+    console = Console(stderr=True)
+    seen: list[Turn] = []
+    with owning(found.home.make().owner, "trimtab run"):
+        world = wiring.training_world(found.document, found.path, found.home)
+        try:
+            loop = Loop(found.document, world)
+            if loop.state().champion is not None or loop.state().trainings:
+                world.turns.wish(now, "retrain", {"why": "trimtab run"})
+            with console.status("training …"):
+                loop.settle(now, seen.append, limit_seconds=24 * 3600)
+            state = loop.state()
+            results = [wiring.run_result(world, key) for key in _keys(seen)]
+        finally:
+            world.close()
+    decisions = [decision for turn in seen for decision in turn.decisions]
+    if as_json:
+        print(json.dumps({"champion": state.champion, "decisions": decisions, "runs": results}, indent=2))
+    else:
+        _print(Console(), decisions, results, state)
+    if any(decision["kind"] in ("training-failed", "reject") for decision in decisions):
+        raise SystemExit(1)
+
+
+def _keys(turns: list[Turn]) -> list[str]:
+    states = [LoopState.from_json(turn.state) for turn in turns]
+    return list(dict.fromkeys(state.training.run_key for state in states if state.training is not None))
+
+
+def _print(console: Console, decisions: list[Any], results: list[dict[str, Any]], state: LoopState) -> None:
+    for result in results:
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for name in ("step", "state", "seconds", "log"):
+            table.add_column(name, overflow="fold")
+        for task in result["tasks"]:
+            table.add_row(task["path"], task["state"], task["seconds"], task["log"])
+        console.print(table)
+    for decision in decisions:
+        console.print(f"{decision['kind']}: {decision['sentence']}", markup=False, highlight=False)
+    if state.champion is not None:
+        console.print(f"champion: version {state.champion}. Serve it with: [bold]trimtab up[/]")

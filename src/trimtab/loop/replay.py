@@ -1,0 +1,220 @@
+"""Living through historic data: rows become requests at their own time, labels come after their delay, time is virtual.
+
+Beside the loop runs its first champion, frozen: the baseline that every later version is measured against.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trimtab.decisions.state import LoopState, routes_of
+from trimtab.errors import TrimtabError
+from trimtab.loop import calendar
+from trimtab.loop.traffic import Answer, Row, give_labels, predict, predict_together
+from trimtab.loop.turn import Loop
+from trimtab.ports.servers import ModelServers, ServerRequest
+from trimtab.ports.turns import Turn
+
+_READY_SECONDS = 180.0
+_RECENT = 1000  # rows that the running figures are taken over
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a replay is, for people."""
+
+    at: str = ""
+    done: int = 0
+    periods: int = 0
+    predictions: int = 0
+    activity: str = ""
+    period_finished: bool = False
+    metric: str = ""
+    champion: str = ""
+    candidate: str = ""
+    candidate_percent: int = 0
+    mirror_percent: int = 0
+    recent: float | None = None
+    frozen_recent: float | None = None
+    loop_by_year: tuple[float | None, ...] = ()
+    frozen_by_year: tuple[float | None, ...] = ()
+    drift: str = ""
+    decisions: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass
+class Record:
+    """What a replay saw: one entry a row, in the rows' order, and every turn that decided something."""
+
+    answers: list[Answer] = field(default_factory=list)
+    frozen: list[Answer] = field(default_factory=list)
+    periods: list[dict[str, Any]] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+
+
+class Replay:
+    """One replay of `frame` (raw columns, `_id`, `_time`, sorted) from `since` to `until`."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        frame: pd.DataFrame,
+        columns: Callable[[str], Sequence[str]],
+        baseline: ModelServers,
+        address: Callable[[], str],
+        since: datetime,
+        until: datetime,
+        days: int,
+        tell: Callable[[Progress], None],
+    ) -> None:
+        self._loop = loop
+        self._frame = frame
+        self._columns = columns
+        self._baseline = baseline
+        self._address = address
+        self._since, self._until = since, until
+        self._periods = list(calendar.periods(since, until, days))
+        self._tell = tell
+        self._progress = Progress(periods=len(self._periods), metric=loop.document.spec.main_metric)
+        self.record = Record()
+
+    def run(self) -> Record:
+        """Train on what is known at `since`, then live through every period; returns what was seen."""
+        label = self._loop.document.spec.data.label
+        times = self._frame["_time"]
+        self._say(at=f"{self._since:%Y-%m}", activity="training the first version on what is known")
+        self._settle(self._since)
+        frozen, columns = self._freeze()
+        known = times + label.delay
+        for number, (start, end) in enumerate(self._periods):
+            rows = self._frame[(times >= start) & (times < end)]
+            self._say(at=f"{start:%Y-%m}", activity=f"{len(rows)} requests", done=number, period_finished=False)
+            self._serve(_rows(rows, columns), frozen)
+            due = self._frame[(known >= start) & (known < end) & (times >= self._since) & self._frame[label.column].notna()]
+            self._label(due, label.column, label.delay)
+            self._note(start, end, rows)
+            self._say(activity="looking at the evidence")
+            self._settle(end)
+            self._say(done=number + 1, period_finished=True)
+        return self.record
+
+    def _freeze(self) -> tuple[str, Sequence[str]]:
+        state = self._loop.state()
+        if state.champion is None:
+            last = self.record.turns[-1].decisions[-1]["sentence"] if self.record.turns else "nothing was decided"
+            raise TrimtabError(f"no first version could be served, so there is nothing to replay: {last}")
+        found = self._loop.registered(state.champion)
+        request = ServerRequest(found.version, found.bundle, found.digest)
+        give_up = time.monotonic() + _READY_SECONDS
+        while True:
+            view = self._baseline.ensure([request])[found.version]
+            if view.state == "ready":
+                return view.address, self._columns(found.version)
+            if view.state == "failed" or time.monotonic() > give_up:
+                raise TrimtabError(f"the frozen baseline did not start: {view.reason or 'it is not ready after minutes'}")
+            time.sleep(0.05)
+
+    def _serve(self, rows: list[Row], frozen: str) -> None:
+        name = self._loop.document.metadata.name
+        self.record.answers += asyncio.run(predict(rows, self._address(), name)) if rows else []
+        self.record.frozen += asyncio.run(predict_together(rows, frozen, name)) if rows else []
+
+    def _label(self, due: pd.DataFrame, column: str, delay: timedelta) -> None:
+        labels = [
+            (str(id_), text_of(value), when.to_pydatetime() + delay)
+            for id_, value, when in zip(due["_id"], due[column], due["_time"], strict=True)
+        ]
+        if labels:
+            asyncio.run(give_labels(labels, self._address()))
+
+    def _note(self, start: datetime, end: datetime, rows: pd.DataFrame) -> None:
+        wanted = routes_of(self._loop.state())
+        self.record.periods.append(
+            {
+                "start": f"{start:%Y-%m-%d}",
+                "end": f"{end:%Y-%m-%d}",
+                "n": len(rows),
+                "champion": wanted.stable or "",
+                "candidate": wanted.candidate,
+                "candidate_percent": wanted.candidate_percent,
+                "mirror_percent": wanted.mirror_percent,
+            }
+        )
+        self._figures()
+
+    def _settle(self, now: datetime) -> None:
+        self._loop.settle(now, self._seen)
+
+    def _seen(self, turn: Turn) -> None:
+        if turn.decisions:
+            self.record.turns.append(turn)
+        state = LoopState.from_json(turn.state)
+        wanted = routes_of(state)
+        told = tuple((turn.time.isoformat(), str(one["kind"]), str(one["sentence"])) for one in turn.decisions)
+        monitoring = turn.observed.get("monitoring")
+        drifted = [one["feature"] for one in monitoring["drift"] if one["drifted"]] if monitoring else []
+        activity = "training" if state.training else "monitoring" if state.monitoring else self._progress.activity
+        self._say(
+            champion=wanted.stable or "",
+            candidate=wanted.candidate or "",
+            candidate_percent=wanted.candidate_percent,
+            mirror_percent=wanted.mirror_percent,
+            decisions=self._progress.decisions + told,
+            drift=(", ".join(drifted) or "none") if monitoring else "",
+            activity=activity,
+        )
+
+    def _figures(self) -> None:
+        """Running accuracy for the display, against the labels that the replay itself knows."""
+        spec = self._loop.document.spec
+        rows = self._frame[self._frame["_time"] >= self._since].head(len(self.record.answers))
+        if spec.scope.problem != "classification" or rows.empty:
+            self._say(predictions=len(self.record.answers))
+            return
+        truth = [text_of(value) for value in rows[spec.data.label.column]]
+        right = np.array([text_of(one.prediction) == true for one, true in zip(self.record.answers, truth, strict=True)])
+        kept = np.array([text_of(one.prediction) == true for one, true in zip(self.record.frozen, truth, strict=True)])
+        years = rows["_time"].dt.year.to_numpy()
+        every = range(self._since.year, self._until.year + 1)
+        self._say(
+            predictions=len(right),
+            recent=float(right[-_RECENT:].mean()),
+            frozen_recent=float(kept[-_RECENT:].mean()),
+            loop_by_year=tuple(float(right[years == year].mean()) if (years == year).any() else None for year in every),
+            frozen_by_year=tuple(float(kept[years == year].mean()) if (years == year).any() else None for year in every),
+        )
+
+    def _say(self, **changes: Any) -> None:
+        self._progress = replace(self._progress, **changes)
+        self._tell(self._progress)
+
+
+def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> list[Row]:
+    records = frame[[*columns]].astype(object).where(frame[[*columns]].notna(), None).to_dict("records")
+    return [
+        Row(str(id_), when.to_pydatetime(), {name: _plain(value) for name, value in record.items()})
+        for id_, when, record in zip(frame["_id"], frame["_time"], records, strict=True)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def text_of(value: Any) -> str:
+    return str(_plain(value))
+
+
+def lost_and_doubled(record: Record, logged: Mapping[str, int], wanted: Sequence[str]) -> tuple[int, int]:
+    """Rows that got no answer or whose answer is not in the log, and rows whose answer is there more than once."""
+    answered = {answer.id for answer in record.answers if not answer.error}
+    lost = sum(1 for id_ in wanted if id_ not in answered or logged.get(id_, 0) == 0)
+    return lost, sum(1 for id_ in wanted if logged.get(id_, 0) > 1)

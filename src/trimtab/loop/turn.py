@@ -1,0 +1,97 @@
+"""One turn of the loop: observe, decide, commit, act.
+
+The committed state is the truth. A turn that dies before its commit leaves nothing behind; one that dies after it is made
+good by the next, because acting on a state may be repeated without harm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from trimtab.decisions.state import LoopState
+from trimtab.decisions.turn import decide
+from trimtab.errors import TrimtabError
+from trimtab.loop.act import Hands
+from trimtab.loop.observe import Observer
+from trimtab.loop.world import World
+from trimtab.ports.registry import RegisteredVersion
+from trimtab.ports.servers import ServerView
+from trimtab.ports.turns import Turn
+from trimtab.spec.document import ModelLoop
+
+_POLL_SECONDS = 0.05
+
+
+class Loop:
+    """A model product's loop over its world."""
+
+    def __init__(self, document: ModelLoop, world: World, evidence_every: timedelta = timedelta(0)) -> None:
+        self.document = document
+        self.world = world
+        self._hands = Hands(document, world)
+        self._observer = Observer(
+            document.spec, world.predictions, world.labels, world.runner, world.router, evidence_every
+        )
+
+    def registered(self, version: str) -> RegisteredVersion:
+        """What the registry says of a version."""
+        return self._hands.registered(version)
+
+    def state(self) -> LoopState:
+        """The committed state."""
+        last = self.world.turns.latest()
+        return LoopState() if last is None else LoopState.from_json(last.state)
+
+    def views(self) -> Mapping[str, ServerView]:
+        """How the servers stand that the committed state wants."""
+        return self._hands.serve(self.state())
+
+    def turn(self, now: datetime) -> Turn:
+        """One turn at `now`; returns it as committed. Raises TurnTaken if another controller was faster."""
+        last = self.world.turns.latest()
+        state = LoopState() if last is None else LoopState.from_json(last.state)
+        views = self._hands.serve(state)
+        wishes = self.world.turns.open_wishes()
+        champion = self._hands.registered(state.champion) if state.champion else None
+        observed, counts = self._observer.observe(state, now, last, views, wishes, champion)
+        outcome = decide(self.document.spec, state, observed)
+        number = 1 if last is None else last.number + 1
+        seen = {**observed.to_json(), "counts": dict(counts), "hold": outcome.hold}
+        turn = Turn(number, now, outcome.state.to_json(), seen, [decision.to_json() for decision in outcome.decisions])
+        self.world.turns.commit(turn, outcome.answered)
+        self._hands.serve(outcome.state)
+        self._hands.pursue(outcome.state)
+        return turn
+
+    def settle(
+        self, now: datetime, seen: Callable[[Turn], None], limit_seconds: float = 600.0, training: bool = True
+    ) -> Turn:
+        """Turns at the same `now` until no run is under way and every server wanted is ready or has failed.
+
+        For virtual time, where work takes no time. `training=False` does not wait for the training run.
+        Raises TrimtabError after `limit_seconds` of real time.
+        """
+        until = time.monotonic() + limit_seconds
+        while True:
+            turn = self.turn(now)
+            seen(turn)
+            state = LoopState.from_json(turn.state)
+            if not turn.decisions and not self._busy(state, training):
+                return turn
+            while self._waiting(state, training):
+                if time.monotonic() > until:
+                    raise TrimtabError(f"nothing moved for {limit_seconds:.0f} s at turn {turn.number}; look at: trimtab status")
+                time.sleep(_POLL_SECONDS)
+
+    def _busy(self, state: LoopState, training: bool) -> bool:
+        return (training and state.training is not None) or state.monitoring is not None or self._waiting(state, training)
+
+    def _waiting(self, state: LoopState, training: bool) -> bool:
+        """Whether a run or a server start that the state wants is still under way."""
+        keys = [state.training.run_key] if state.training and training else []
+        keys += [state.monitoring.key] if state.monitoring else []
+        views = [self.world.runner.look(key) for key in keys]
+        running = any(view is not None and view.state == "RUNNING" for view in views)
+        return running or any(view.state == "starting" for view in self._hands.serve(state).values())

@@ -1,0 +1,45 @@
+"""Everything outside that a loop touches, as ports. `wiring` fills it in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from trimtab.ports.pipelines import PipelineRunner
+from trimtab.ports.records import RecordReader
+from trimtab.ports.registry import Registry
+from trimtab.ports.router import Router
+from trimtab.ports.runs import RunStore
+from trimtab.ports.servers import ModelServers
+from trimtab.ports.service import Service
+from trimtab.ports.turns import TurnStore, WishStore
+
+
+class Turns(TurnStore, WishStore, Protocol):
+    """A store of both turns and wishes."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The adapters of one loop on one machine or cluster."""
+
+    turns: Turns
+    runs: RunStore
+    runner: PipelineRunner
+    servers: ModelServers
+    router: Router
+    collector: Service
+    registry: Registry
+    predictions: RecordReader
+    labels: RecordReader
+    training_pipeline: Path
+    monitoring_pipeline: Path
+    predictions_folder: Path
+    labels_folder: Path
+    tracking_uri: str
+
+    def close(self) -> None:
+        """Stop all that was started: first the door, then what is behind it, last the log writer."""
+        for part in (self.router, self.servers, self.runner, self.collector):
+            part.close()
