@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## Run the whole loop on 18 years of real data and write a report
-	@$(BIN)/trimtab replay $(DEMO)/loop.yaml --home $(DEMO)/.trimtab --fresh --from 1985-01 --until 2003-01
+	@$(BIN)/trimtab replay $(DEMO)/loop.yaml --home $(DEMO)/.trimtab --fresh --from 1985-01 --until 2003-01 --mark "1995-09=Chaetodipus baileyi turns up"
 
 test: $(READY) ## Run every test
 	@$(BIN)/pytest

@@ -121,6 +121,7 @@ def replay(
     since: Annotated[str, typer.Option("--from", help="First month of traffic, as 1985-01; earlier rows train.")] = "",
     until: Annotated[str, typer.Option("--until", help="First month that is not replayed; default: the end.")] = "",
     turn_days: Annotated[int, typer.Option(help="Days of virtual time in a turn; 0 is a calendar month.", min=0)] = 0,
+    mark: Annotated[str, typer.Option(help="Mark a day in the report: 1995-09='a new species'.")] = "",
     fresh: Annotated[bool, typer.Option(help="Forget what an earlier replay left in the state folder.")] = False,
     quiet: Annotated[bool, typer.Option(help="No live display, one line a month.")] = False,
     json: Json = False,
@@ -128,7 +129,7 @@ def replay(
     """Live through historic data as traffic, in virtual time, and write a report."""
     from trimtab.cli.replaying import replay as live_through
 
-    live_through(file, home, since, until, turn_days, fresh, quiet, json)
+    live_through(file, home, since, until, turn_days, mark, fresh, quiet, json)
 
 
 @app.command(rich_help_panel=_WATCH)
