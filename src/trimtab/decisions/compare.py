@@ -26,9 +26,9 @@ _ZERO = timedelta(0)
 class Answered:
     """Rows with matured labels since the release started, shape (n,) each.
 
-    `stable` and `candidate` are predictions (labels as strings, or floats), None (NaN for floats) where that version saw
-    no such row; `by_candidate` says whose answer the caller got. `stable_probability` and `candidate_probability` (0..1) are
-    what each version gave the true class: needed for log_loss only.
+    `stable` and `candidate` are predictions (labels as strings, or floats), None (NaN for floats) where that version
+    saw no such row; `by_candidate` says whose answer the caller got. `stable_probability` and `candidate_probability`
+    (0..1) are what each version gave the true class: needed for log_loss only.
     """
 
     time: NDArray[np.datetime64]  # event times, UTC without zone

@@ -34,6 +34,7 @@ class Quality:
     holdout: Mapping[str, Estimate] = field(default_factory=dict)
     rows_until: datetime | None = None  # newest event time among the live rows
     labels_until: datetime | None = None  # newest time a label among them became known
+    version: str = ""  # the version it is about; empty: the one that `Observed.monitoring` is about
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Release:
     held_since: datetime | None = None  # longest_wait passed undecided; it goes on if evidence comes
     hold: str = ""  # what it waits for (a code)
     steps: tuple[Step, ...] = ()  # canary steps so far
-    next_look: int = 0  # labels at which quality is looked at next: looks double, so that peeking gains nothing
+    next_look: int = 0  # after it looked worse: labels at which quality is looked at again
     counted: Mapping[str, Count] = field(default_factory=dict)  # the router's counters when this step began
 
 
