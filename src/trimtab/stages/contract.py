@@ -39,7 +39,7 @@ class ColumnRule(BaseModel):
     domain: tuple[str, ...] | None = None
     max_missing_share: float | None = Field(None, ge=0, le=1)
     missing_share: float = Field(0.0, ge=0, le=1)
-    quartiles: tuple[float, float, float] | None = None
+    deciles: tuple[float, ...] | None = Field(None, min_length=9, max_length=9)
     constant: bool = False
     stated: tuple[Statement, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Noticing that a column changed its unit: every quartile moved by the same well-known factor."""
+"""Noticing that a column changed its unit: every decile moved by the same well-known factor."""
 
 from __future__ import annotations
 
@@ -6,62 +6,69 @@ import numpy as np
 
 from trimtab.stages.contract import ColumnRule
 
-_FACTORS: tuple[tuple[float, str, str], ...] = (
-    (1e6, "millions of the old unit", "mg -> kg, Wh -> MWh"),
-    (1e3, "thousands of the old unit", "g -> kg, m -> km, mm -> m, ms -> s"),
-    (100.0, "hundreds of the old unit", "cm -> m, cents -> euros, percent -> share"),
-    (3600.0, "3600 of the old unit", "s -> h"),
-    (60.0, "60 of the old unit", "s -> min, min -> h"),
-    (24.0, "24 of the old unit", "h -> d"),
-    (25.4, "25.4 of the old unit", "mm -> inch"),
-    (28.3495, "28.3495 of the old unit", "g -> oz"),
-    (453.592, "453.592 of the old unit", "g -> lb"),
-    (10.0, "tens of the old unit", "mm -> cm"),
-    (2.54, "2.54 of the old unit", "cm -> inch"),
-    (2.20462, "2.20462 of the old unit", "lb -> kg"),
-    (3.28084, "3.28084 of the old unit", "ft -> m"),
-    (1.60934, "1.60934 of the old unit", "km -> mile"),
+DECILES = np.arange(1, 10) / 10
+_FACTORS: tuple[tuple[float, str], ...] = (
+    (1e6, "mg -> kg, Wh -> MWh"),
+    (1e3, "g -> kg, m -> km, mm -> m, ms -> s"),
+    (100.0, "cm -> m, cents -> euros, percent -> share"),
+    (3600.0, "s -> h"),
+    (60.0, "s -> min, min -> h"),
+    (24.0, "h -> d"),
+    (25.4, "mm -> inch"),
+    (28.3495, "g -> oz"),
+    (453.592, "g -> lb"),
+    (10.0, "mm -> cm"),
+    (2.54, "cm -> inch"),
+    (2.20462, "lb -> kg"),
+    (3.28084, "ft -> m"),
+    (1.60934, "km -> mile"),
 )
 _LEAST_ROWS = 20
-_NEAR = 0.12
-"""How far each quartile's ratio may be from the factor, as a natural logarithm: about 12 percent."""
+_LARGE = 10.0
+"""A factor from which on nothing but a unit is likely; below it a real change may come near, so more is asked."""
+_NEAR, _NEAR_SMALL = 0.15, 0.04
+"""How far the median ratio may be from the factor, as a natural logarithm."""
+_EVEN, _EVEN_SMALL = 0.5, 0.12
+"""How far apart the deciles' ratios may be, as a natural logarithm."""
 
 
 def scale_change(rule: ColumnRule, values: np.ndarray) -> tuple[str, bool] | None:
     """A sentence and whether it is severe (by ten or more), when `values` look like the reference in another unit.
 
-    `values` are finite (n,). All three quartiles must be in nearly the same ratio to the reference's, and that ratio
-    near a known factor (or its inverse) or as degrees Celsius are to Fahrenheit. A shift moves quartiles unequally.
+    `values` are finite (n,). All deciles must be in nearly the same ratio to the reference's, and that ratio near a
+    known factor (or its inverse), or as degrees Celsius are to Fahrenheit. A change of what is measured moves the
+    deciles unequally.
     """
-    if rule.quartiles is None or values.size < _LEAST_ROWS:
+    if rule.deciles is None or values.size < _LEAST_ROWS:
         return None
-    old = np.array(rule.quartiles)
-    new = np.quantile(values, [0.25, 0.5, 0.75])
+    old, new = np.array(rule.deciles), np.quantile(values, DECILES)
     unit = f" {rule.unit}" if rule.unit else ""
-    told = f"the median is {new[1]:.4g}, it was {old[1]:.4g}{unit} in the reference rows"
-    if old[2] > old[0] and _temperature(old, new):
+    told = f"the median is {new[4]:.4g}, it was {old[4]:.4g}{unit} in the reference rows"
+    if _temperature(old, new):
         return f"column {rule.name!r}: {told}; degrees Celsius and Fahrenheit seem to be mixed up.", True
     if (old <= 0).any() or (new <= 0).any():
         return None
     ratios = np.log(old / new)
-    if np.ptp(ratios) > _NEAR:
+    size = abs(float(np.median(ratios)))
+    factor, pairs = min(_FACTORS, key=lambda entry: abs(size - np.log(entry[0])))
+    large = factor >= _LARGE
+    if abs(size - np.log(factor)) > (_NEAR if large else _NEAR_SMALL) or np.ptp(ratios) > (
+        _EVEN if large else _EVEN_SMALL
+    ):
         return None
-    ratio = float(np.exp(ratios.mean()))
-    for factor, _, known in sorted(_FACTORS, key=lambda entry: abs(abs(np.log(ratio)) - np.log(entry[0]))):
-        if abs(abs(np.log(ratio)) - np.log(factor)) > _NEAR:
-            break
-        smaller = ratio > 1
-        pairs = known if smaller else ", ".join(" -> ".join(reversed(pair.split(" -> "))) for pair in known.split(", "))
-        word = "smaller" if smaller else "larger"
-        sentence = f"column {rule.name!r} is {factor:g} times {word} than before ({told}): another unit ({pairs})?"
-        return sentence, factor >= 10
-    return None
+    smaller = float(np.median(ratios)) > 0
+    if not smaller:
+        pairs = ", ".join(" -> ".join(reversed(pair.split(" -> "))) for pair in pairs.split(", "))
+    word = "smaller" if smaller else "larger"
+    return f"column {rule.name!r} is {factor:g} times {word} than before ({told}): another unit ({pairs})?", large
 
 
 def _temperature(old: np.ndarray, new: np.ndarray) -> bool:
+    spread = old[-1] - old[0]
+    if spread <= 0:
+        return False
     for converted in (old * 1.8 + 32, (old - 32) / 1.8):
-        spread = max(converted[2] - converted[0], 1e-9)
-        moved = np.abs(old - converted).max() > spread
-        if moved and np.abs(new - converted).max() < 0.1 * spread:
+        width = converted[-1] - converted[0]
+        if np.abs(old - converted).min() > width and np.abs(new - converted).max() < 0.1 * width:
             return True
     return False

@@ -18,6 +18,7 @@ from trimtab.stages.anomaly import Anomaly
 from trimtab.stages.columns import stated_type
 from trimtab.stages.contract import NUMERIC, ColumnRule, ColumnType, Contract, Role, Statement
 from trimtab.stages.skew import skew
+from trimtab.stages.units import DECILES
 
 __all__ = ["Anomaly", "Contract", "check", "infer", "skew"]
 
@@ -87,7 +88,7 @@ def _rule(series: pd.Series, data: Data, role: Role, problem: Problem) -> Column
         domain=said.domain or _domain(series, kind, role == "label" and problem == "classification"),
         max_missing_share=said.max_missing_share,
         missing_share=float(series.isna().mean()),
-        quartiles=_quartiles(numbers),
+        deciles=_deciles(numbers),
         constant=series.nunique(dropna=True) == 1 and not series.isna().any(),
         stated=_stated(said),
     )
@@ -127,11 +128,8 @@ def _finite(series: pd.Series) -> np.ndarray:
     return np.asarray(values[np.isfinite(values)])
 
 
-def _quartiles(numbers: np.ndarray) -> tuple[float, float, float] | None:
-    if numbers.size == 0:
-        return None
-    low, middle, high = np.quantile(numbers, [0.25, 0.5, 0.75])
-    return float(low), float(middle), float(high)
+def _deciles(numbers: np.ndarray) -> tuple[float, ...] | None:
+    return tuple(float(value) for value in np.quantile(numbers, DECILES)) if numbers.size else None
 
 
 def _domain(series: pd.Series, kind: ColumnType, classes: bool) -> tuple[str, ...] | None:
