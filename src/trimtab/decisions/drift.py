@@ -23,7 +23,7 @@ NullKind = Literal["blocks", "rows"]
 
 MOST_BLOCKS = 60
 LEAST_BLOCKS = 3
-DRAWS = 200
+DRAWS = 1000
 LEAST_IMPORTANCE_SHARE = 0.01
 
 

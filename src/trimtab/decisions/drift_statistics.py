@@ -1,8 +1,8 @@
 """Distances between a window's distribution of one column and the reference's, and how far apart they are by chance.
 
 Every column is cut into bins fixed by the reference (`bin_numbers`, `bin_categories`), so that a window is only a
-vector of counts. The distance is the population stability index (Kullback's symmetric divergence J; Yurdakul, "Statistical
-Properties of Population Stability Index", 2018), the Jensen-Shannon distance (Lin 1991; base 2, 0 to 1) beside it.
+vector of counts. The distance is the population stability index (Kullback's symmetric divergence J; Yurdakul,
+"Statistical Properties of Population Stability Index", 2018), with the Jensen-Shannon distance (Lin 1991) beside it.
 
 How large a PSI is by chance depends on the number of rows, the number of bins, and on how much the reference itself
 moves (seasons, effort). So it is calibrated on *null windows*, taken from the reference and measured against the rest
@@ -88,15 +88,21 @@ def counts(codes: Codes, bins: int) -> Counts:
 
 
 def psi(reference: Counts, window: Counts) -> float:
-    """Population stability index of counts over the same bins, shape (bins,); 0 when the window has no rows.
+    """Population stability index of counts over the same bins, shape (bins,); 0 when the window has no rows."""
+    return float(_psis(reference[np.newaxis], window[np.newaxis])[0])
+
+
+def _psis(references: Counts, windows: Counts) -> Counts:
+    """PSI of each pair of rows, shapes (m, bins) and (m, bins) -> (m,).
 
     Reference shares get half a row a bin; the window's are drawn to the reference's by as much, so that a bin which is
     empty in both adds nothing.
     """
-    if not window.sum():
-        return 0.0
-    p, q = _shares(reference, window)
-    return float(np.sum((q - p) * np.log(q / p)))
+    mass = SMOOTHING * references.shape[1]
+    p = (references + SMOOTHING) / (references.sum(axis=1, keepdims=True) + mass)
+    q = (windows + mass * p) / (windows.sum(axis=1, keepdims=True) + mass)
+    found: Counts = np.sum((q - p) * np.log(q / p), axis=1)
+    return np.maximum(found, 0.0)
 
 
 def jensen_shannon(reference: Counts, window: Counts) -> float:
@@ -110,39 +116,43 @@ def jensen_shannon(reference: Counts, window: Counts) -> float:
     return float(np.sqrt(max(0.0, terms.sum() / 2)))
 
 
-def _shares(reference: Counts, window: Counts) -> tuple[Counts, Counts]:
-    mass = SMOOTHING * reference.size
-    p = (reference + SMOOTHING) / (reference.sum() + mass)
-    q = (window + mass * p) / (window.sum() + mass)
-    return p, q
-
-
 @dataclass(frozen=True)
 class Null:
-    """PSI of windows without a change: mean and deviation of the cube roots, and how many windows they stand for."""
+    """PSI of windows without a change: sorted, with mean and deviation of the cube roots.
 
+    `windows` is how many independent ones they are worth.
+    """
+
+    statistics: Counts
     mean: float
     deviation: float
     windows: float
 
     @classmethod
-    def fit(cls, statistics: NDArray[np.float64], windows: float) -> Null:
+    def fit(cls, statistics: Counts, windows: float) -> Null:
         """From PSI values, shape (m,), worth `windows` independent ones (those that overlap are worth less)."""
         roots = np.cbrt(np.maximum(statistics, 0.0))
         deviation = float(roots.std(ddof=1)) if roots.size > 1 else 0.0
-        return cls(float(roots.mean()), deviation, windows)
+        return cls(np.sort(statistics), float(roots.mean()) if roots.size else 0.0, deviation, windows)
 
     def threshold(self, rate: float) -> float:
-        """The PSI that a window without a change exceeds with probability `rate`."""
+        """The PSI that a window without a change exceeds with probability `rate`: the larger of fit and quantile.
+
+        The fit reaches further out than the sample; the sample knows of rare values, which make tails longer.
+        """
         reach = float(stats.t.isf(rate, max(self.windows - 1, 1.0))) * self._spread
-        return max(0.0, self.mean + reach) ** 3
+        fitted = max(0.0, self.mean + reach) ** 3
+        seen = float(np.quantile(self.statistics, 1 - rate, method="higher")) if self.statistics.size else 0.0
+        return max(fitted, seen)
 
     def p(self, statistic: float) -> float:
         """Probability that a window without a change has a PSI of at least `statistic`."""
         distance = float(np.cbrt(statistic)) - self.mean
+        seen = self.statistics.size - int(np.searchsorted(self.statistics, statistic, side="left"))
+        share = seen / self.statistics.size if self.statistics.size else 0.0
         if self._spread == 0:
-            return 1.0 if distance <= 0 else 0.0
-        return float(stats.t.sf(distance / self._spread, max(self.windows - 1, 1.0)))
+            return max(share, 1.0 if distance <= 0 else 0.0)
+        return max(share, float(stats.t.sf(distance / self._spread, max(self.windows - 1, 1.0))))
 
     @property
     def _spread(self) -> float:
@@ -156,17 +166,16 @@ def null_of_rows(reference: Counts, rows: int, draws: int, random: np.random.Gen
     """
     total = int(reference.sum())
     if not total or not rows:
-        return Null(0.0, 0.0, draws)
-    share = reference / total
+        return Null.fit(np.zeros(0), draws)
+    share = (reference + SMOOTHING) / (total + SMOOTHING * reference.size)
     references = random.multinomial(total, share, size=draws).astype(np.float64)
     windows = random.multinomial(rows, share, size=draws).astype(np.float64)
-    found = [psi(a, b) for a, b in zip(references, windows, strict=True)]
-    return Null.fit(np.array(found), draws)
+    return Null.fit(_psis(references, windows), draws)
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Stretches of the reference, as slices of its rows in order of time; `independent` is how many fit side by side."""
+    """Stretches of the reference, slices of its rows in order of time; `independent`: how many fit side by side."""
 
     slices: tuple[slice, ...] = ()
     independent: float = 0.0
@@ -186,5 +195,6 @@ def null_of_blocks(codes: Codes, bins: int, rows: int, blocks: Blocks, random: n
             drawn = random.multivariate_hypergeometric(inside.astype(np.int64), rows, method="marginals")
         else:
             drawn = random.multinomial(rows, inside / size)
-        found.append(psi(everything - inside, drawn.astype(np.float64)))
-    return Null.fit(np.array(found), blocks.independent)
+        found.append((everything - inside, drawn.astype(np.float64)))
+    rest, windows = (np.array(side) for side in zip(*found, strict=True))
+    return Null.fit(_psis(rest, windows), blocks.independent)

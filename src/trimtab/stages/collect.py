@@ -8,6 +8,7 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trimtab.stages.cohort import Cohort
 from trimtab.stages.featurejson import expand_features
@@ -19,13 +20,17 @@ class Window:
 
     `served`: one row an answered request whose event time is in the window, by any version: the raw columns and `_id`,
     `_time`, `prediction`, `scores`, `latency_ms`, `version`. `matured`: answers of one version whose labels matured in
-    the window (event time + delay within it): the same and `label`, `label_time`.
+    the window (event time + delay, or the label's arrival if that was later, is in (since, until]): the same and
+    `label`, `label_time`. `labels`: every label that matured in the window, whichever version answered. `version`: whose answers
+    `matured` holds; None means all.
     """
 
     since: datetime
     until: datetime
     served: pd.DataFrame
     matured: pd.DataFrame
+    labels: NDArray[np.object_]
+    version: str | None = None
 
 
 def window(
@@ -37,18 +42,20 @@ def window(
     None takes every version's. With a label delay the rows of `matured` are older than those of `served`.
     """
     answers = cohort.answers
-    served = answers[_within(answers["time"], since, until)]
-    mine = answers if version is None else answers[answers["version"] == version]
-    mine = mine[mine["matured"].to_numpy(dtype=bool)]
-    matured = mine[_within(mine["time"], since - cohort.delay, until - cohort.delay, last=True)]
-    return Window(since, until, _rows(served, columns), _rows(matured, columns, labelled=True))
-
-
-def _within(times: pd.Series, since: datetime, until: datetime, *, last: bool = False) -> np.ndarray:
-    """Half-open [since, until); with `last` (since, until], as a row matures at the very end of its delay."""
-    if last:
-        return ((times > since) & (times <= until)).to_numpy(dtype=bool)
-    return ((times >= since) & (times < until)).to_numpy(dtype=bool)
+    served = answers[((answers["time"] >= since) & (answers["time"] < until)).to_numpy(dtype=bool)]
+    ripe = answers[answers["matured"].to_numpy(dtype=bool)]
+    due = ripe["time"] + cohort.delay
+    ripened = due.where(due >= ripe["label_time"], ripe["label_time"])
+    ripe = ripe[((ripened > since) & (ripened <= until)).to_numpy(dtype=bool)]
+    mine = ripe if version is None else ripe[ripe["version"] == version]
+    return Window(
+        since=since,
+        until=until,
+        served=_rows(served, columns),
+        matured=_rows(mine, columns, labelled=True),
+        labels=ripe["label"].to_numpy(dtype=object),
+        version=version,
+    )
 
 
 def _rows(records: pd.DataFrame, columns: Sequence[str], *, labelled: bool = False) -> pd.DataFrame:
@@ -57,5 +64,5 @@ def _rows(records: pd.DataFrame, columns: Sequence[str], *, labelled: bool = Fal
     frame["_time"] = records["time"].reset_index(drop=True)
     kept = ("prediction", "scores", "latency_ms", "version", *(("label", "label_time") if labelled else ()))
     for name in kept:
-        frame[name] = records[name].to_numpy() if name in records else None
+        frame[name] = records[name].reset_index(drop=True) if name in records else None
     return frame
