@@ -23,7 +23,7 @@ CELLS = st.sampled_from(["", "0", "1", "2.5", "-3", "007", "oak", "true", "1e3",
 @st.composite
 def sources(draw: st.DrawFn) -> list[tuple[int, int, str, str]]:
     """Rows (id, day, label, cell) with unique ids, in any order of time."""
-    days = draw(st.lists(st.integers(0, 20), min_size=1, max_size=12))
+    days = draw(st.lists(st.integers(0, 20), min_size=3, max_size=12))
     return [(i, day, draw(st.sampled_from(["a", "b", "1", ""])), draw(CELLS)) for i, day in enumerate(days)]
 
 
@@ -43,8 +43,8 @@ def outcome(section: Data, folder: Path, as_of: datetime, window: timedelta | No
 @settings(max_examples=150, deadline=None)
 @given(
     rows=sources(),
-    as_of=st.integers(0, 25),
-    delay=st.integers(0, 10),
+    as_of=st.integers(3, 22),
+    delay=st.integers(0, 4),
     window=st.none() | st.integers(1, 20),
     seed=st.randoms(),
 )
