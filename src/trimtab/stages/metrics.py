@@ -1,0 +1,193 @@
+"""Model metrics with confidence intervals. Classes are strings, regression values float64; n rows each.
+
+Shares: Wilson's score interval (Wilson 1927). Means: Student's t. F1-like metrics: bootstrap of the confusion matrix,
+whose counts are multinomial (Efron & Tibshirani 1993, chapter 13, percentile interval). Others: bootstrap of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from trimtab.errors import DataRefused
+from trimtab.spec.metrics import KNOWN
+
+_DRAWS = 400
+_SEED = 20020101
+_BINS = 10
+_LEAST_PROBABILITY = 1e-15
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric over n rows with its two-sided confidence interval, in the metric's unit."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def value(
+    metric: str,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    scores: np.ndarray | None = None,
+    classes: Sequence[str] | None = None,
+) -> float:
+    """The metric over (n,) truth and prediction; `scores` (n, k) in the order of `classes` for log_loss and calibration_error.
+
+    Raises DataRefused for an unknown metric, no rows, or scores that the metric needs and that are not there.
+    """
+    _check(metric, truth, prediction)
+    if metric in _OF_CONFUSION:
+        return float(_OF_CONFUSION[metric](confusion(truth, prediction)[1][None, ...])[0])
+    return float(_statistic(metric, *_per_row(metric, truth, prediction, scores, classes)))
+
+
+def estimate(
+    metric: str,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    scores: np.ndarray | None = None,
+    classes: Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> Estimate:
+    """The metric with its interval; arguments and errors as for `value`. The same rows give the same interval."""
+    _check(metric, truth, prediction)
+    n, tail = len(truth), (1 - confidence) / 2
+    if metric == "accuracy":
+        return _wilson(int((truth == prediction).sum()), n, tail)
+    generator = np.random.default_rng(_SEED)
+    if metric in _OF_CONFUSION:
+        counts = confusion(truth, prediction)[1]
+        drawn = generator.multinomial(n, counts.ravel() / n, size=_DRAWS).reshape(_DRAWS, *counts.shape)
+        return _interval(float(_OF_CONFUSION[metric](counts[None, ...])[0]), _OF_CONFUSION[metric](drawn), n, tail)
+    columns = _per_row(metric, truth, prediction, scores, classes)
+    point = float(_statistic(metric, *columns))
+    if metric in ("mae", "log_loss"):
+        return _mean(columns[0], point, n, tail)
+    rows = generator.integers(0, n, size=(_DRAWS, n))
+    return _interval(point, np.array([_statistic(metric, *(column[chosen] for column in columns)) for chosen in rows]), n, tail)
+
+
+def confusion(truth: np.ndarray, prediction: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Class names of either (k, sorted) and the (k, k) counts: rows are the truth, columns the prediction."""
+    names, codes = np.unique(np.concatenate([truth, prediction]).astype(str), return_inverse=True)
+    k, n = len(names), len(truth)
+    counts = np.bincount(codes[:n] * k + codes[n:], minlength=k * k).reshape(k, k)
+    return [str(name) for name in names], counts
+
+
+def reliability(truth: np.ndarray, prediction: np.ndarray, scores: np.ndarray, bins: int = _BINS) -> list[dict[str, float]]:
+    """Reliability diagram of the top class (Guo et al. 2017, section 2): per filled bin its mean score, accuracy and n."""
+    top = scores.max(axis=1)
+    right = truth == prediction
+    which = np.minimum((top * bins).astype(int), bins - 1)
+    return [
+        {"score": float(top[chosen].mean()), "accuracy": float(right[chosen].mean()), "n": int(chosen.sum())}
+        for chosen in (which == one for one in range(bins))
+        if chosen.any()
+    ]
+
+
+def _check(metric: str, truth: np.ndarray, prediction: np.ndarray) -> None:
+    if metric not in KNOWN or KNOWN[metric].kind != "model":
+        known = ", ".join(name for name, one in KNOWN.items() if one.kind == "model")
+        raise DataRefused(f"{metric!r} is no model metric. Known: {known}")
+    if len(truth) == 0:
+        raise DataRefused(f"{metric} over no rows is nothing. Wait for labels, or look at a longer time")
+    if len(truth) != len(prediction):
+        raise DataRefused(f"{metric}: {len(truth)} labels but {len(prediction)} predictions")
+
+
+def _f1(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """F1 of each class (draws, k) and its rows; a class absent from truth and prediction has F1 nan."""
+    hits = np.diagonal(counts, axis1=1, axis2=2).astype(float)
+    rows, columns = counts.sum(axis=2), counts.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return 2 * hits / (rows + columns), rows
+
+
+def _macro_f1(counts: np.ndarray) -> np.ndarray:
+    return np.asarray(np.nanmean(_f1(counts)[0], axis=1))
+
+
+def _weighted_f1(counts: np.ndarray) -> np.ndarray:
+    scores, rows = _f1(counts)
+    return np.asarray((np.nan_to_num(scores) * rows).sum(axis=1) / rows.sum(axis=1))
+
+
+def _balanced_accuracy(counts: np.ndarray) -> np.ndarray:
+    rows = counts.sum(axis=2)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nanmean(np.diagonal(counts, axis1=1, axis2=2) / rows, axis=1))
+
+
+def _accuracy(counts: np.ndarray) -> np.ndarray:
+    return np.asarray(np.trace(counts, axis1=1, axis2=2) / counts.sum(axis=(1, 2)))
+
+
+_OF_CONFUSION = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "macro_f1": _macro_f1,
+    "weighted_f1": _weighted_f1,
+}
+
+
+def _per_row(
+    metric: str, truth: np.ndarray, prediction: np.ndarray, scores: np.ndarray | None, classes: Sequence[str] | None
+) -> tuple[np.ndarray, ...]:
+    if metric == "mae":
+        return (np.abs(truth - prediction),)
+    if metric == "rmse":
+        return ((truth - prediction) ** 2,)
+    if metric == "r2":
+        return (truth, (truth - prediction) ** 2)
+    if scores is None or classes is None:
+        raise DataRefused(f"{metric} needs the scores of every class. Turn on serving.log.scores")
+    if metric == "calibration_error":
+        return (scores.max(axis=1), (truth == prediction).astype(float))
+    position = {name: index for index, name in enumerate(classes)}
+    columns = np.array([position.get(name, -1) for name in truth.astype(str)])
+    # A class that the model never saw has probability nought; the floor keeps its loss finite (as scikit-learn does).
+    found = np.where(columns >= 0, scores[np.arange(len(truth)), columns], 0.0)
+    return (-np.log(np.maximum(found, _LEAST_PROBABILITY)),)
+
+
+def _statistic(metric: str, *columns: np.ndarray) -> float:
+    if metric == "rmse":
+        return float(np.sqrt(columns[0].mean()))
+    if metric == "r2":
+        spread = float(((columns[0] - columns[0].mean()) ** 2).sum())
+        return 1.0 - float(columns[1].sum()) / spread if spread > 0 else float("nan")
+    if metric == "calibration_error":
+        top, right = columns
+        which = np.minimum((top * _BINS).astype(int), _BINS - 1)
+        gaps = np.bincount(which, weights=right - top, minlength=_BINS)
+        return float(np.abs(gaps).sum() / len(top))
+    return float(columns[0].mean())
+
+
+def _wilson(count: int, n: int, tail: float) -> Estimate:
+    z = float(stats.norm.isf(tail))
+    share, spread = count / n, z * z / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * float(np.sqrt(share * (1 - share) / n + spread / (4 * n))) / (1 + spread)
+    return Estimate(share, max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half)), n)
+
+
+def _mean(values: np.ndarray, point: float, n: int, tail: float) -> Estimate:
+    if n == 1:
+        return Estimate(point, float("-inf"), float("inf"), 1)
+    half = float(stats.t.isf(tail, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return Estimate(point, point - half, point + half, n)
+
+
+def _interval(point: float, drawn: np.ndarray, n: int, tail: float) -> Estimate:
+    low, high = np.nanquantile(drawn, (tail, 1 - tail)) if np.isfinite(drawn).any() else (point, point)
+    return Estimate(point, min(point, float(low)), max(point, float(high)), n)

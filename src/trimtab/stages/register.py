@@ -1,0 +1,95 @@
+"""Registering a judged bundle in MLflow: run, parameters, metrics, artifacts, model version, and what vouches for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimtab.stages.bundle import Manifest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DIGEST_TAG = "trimtab.digest"
+BUNDLE = "bundle"
+_LONGEST_PARAMETER = 500
+
+
+def register(
+    folder: Path,
+    digest: str,
+    manifest: Manifest,
+    evaluation: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    tracking_uri: str,
+    artifact_root: str,
+) -> str:
+    """Store the bundle and make it a model version; returns the version. The same digest again is the same version."""
+    client = connect(tracking_uri)
+    known = find(client, manifest.name, digest)
+    if known is not None:
+        return known
+    run = client.create_run(_experiment(client, manifest.name, artifact_root), run_name=f"{manifest.name} as of {manifest.as_of}")
+    run_id = run.info.run_id
+    for name, item in parameters.items():
+        client.log_param(run_id, name, str(item)[:_LONGEST_PARAMETER])
+    for name, estimate in evaluation["metrics"].items():
+        if estimate["value"] is not None:
+            client.log_metric(run_id, name, estimate["value"])
+    client.log_artifacts(run_id, str(folder), BUNDLE)
+    source = f"{run.info.artifact_uri}/{BUNDLE}"
+    tags = {
+        DIGEST_TAG: digest,
+        "trimtab.data_version": manifest.data_version,
+        "trimtab.code_version": manifest.code_version,
+        "trimtab.as_of": manifest.as_of,
+        "trimtab.verdict": str(evaluation["verdict"]),
+        "trimtab.evidence": json.dumps(_short(evaluation)),
+    }
+    made = client.create_model_version(manifest.name, source, run_id=run_id, tags=tags)
+    client.set_terminated(run_id)
+    return str(made.version)
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """MLflow's client; nothing is sent to anybody but the tracking store."""
+    import logging
+    import os
+
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    # Alembic tells every migration of a new store; a person asked for a model, not for that.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def find(client: MlflowClient, name: str, digest: str) -> str | None:
+    """The version of this digest, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        client.create_registered_model(name)
+        return None
+    found = client.search_model_versions(f"name = '{name}' and tag.`{DIGEST_TAG}` = '{digest}'")
+    return str(found[0].version) if found else None
+
+
+def _experiment(client: MlflowClient, name: str, artifact_root: str) -> str:
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        return str(known.experiment_id)
+    return str(client.create_experiment(name, artifact_location=artifact_root or None))
+
+
+def _short(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What decisions need of the evidence; the whole of it is in the bundle (a tag holds 5000 characters)."""
+    return {"verdict": evaluation["verdict"], "n": evaluation["n"], "metrics": evaluation["metrics"], "champion": evaluation["champion"]}

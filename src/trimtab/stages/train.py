@@ -1,0 +1,109 @@
+"""Fitting a scikit-learn estimator by name."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from trimtab.errors import DataRefused, Refused
+from trimtab.spec.scope import Problem
+from trimtab.spec.training import Training
+
+# HistGradientBoosting at its own defaults diverges on rare classes; these settings do not.
+_DEFAULTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "classification": (
+        "HistGradientBoostingClassifier",
+        {"max_iter": 80, "learning_rate": 0.06, "l2_regularization": 5.0},
+    ),
+    "regression": (
+        "HistGradientBoostingRegressor",
+        {"max_iter": 150, "learning_rate": 0.06, "l2_regularization": 1.0},
+    ),
+}
+_MODULES = (
+    "ensemble",
+    "linear_model",
+    "tree",
+    "neighbors",
+    "svm",
+    "naive_bayes",
+    "neural_network",
+    "discriminant_analysis",
+    "gaussian_process",
+    "dummy",
+)
+
+
+def fit(training: Training, problem: Problem, matrix: np.ndarray, target: np.ndarray) -> Any:
+    """Fit on (n, d) float64 and (n,) classes as strings or float64 values; returns the fitted estimator.
+
+    Raises Refused for an estimator, a parameter or a value that scikit-learn does not take, DataRefused for a target
+    that cannot be learnt.
+    """
+    if problem == "classification":
+        names, counts = np.unique(target, return_counts=True)
+        if len(names) < 2:
+            raise DataRefused(f"every training row is of the class {names[0]!r}; a classifier needs two. Look at data.label and training.window")
+        print(f"{len(target)} rows, {matrix.shape[1]} features, classes: " + ", ".join(f"{n} {c}" for n, c in zip(names, counts, strict=True)))
+    else:
+        print(f"{len(target)} rows, {matrix.shape[1]} features")
+    estimator = make(training, problem)
+    weights = _weights(training, estimator, target)
+    try:
+        return estimator.fit(matrix, target, **weights)
+    except (ValueError, TypeError) as error:
+        raise Refused(f"training: {type(estimator).__name__} refused its parameters or the data: {error}") from error
+
+
+def make(training: Training, problem: Problem) -> Any:
+    """The estimator that `training` names, unfitted, with the seed; raises Refused with the nearest right name."""
+    default, parameters = _DEFAULTS[problem]
+    name = training.estimator or default
+    given = dict(training.parameters) if training.estimator or training.parameters else dict(parameters)
+    kind = _class(name, problem)
+    accepted = [one for one in inspect.signature(kind.__init__).parameters if one != "self"]
+    for parameter in given:
+        if parameter not in accepted:
+            raise Refused(f"training.parameters.{parameter}: {name} has no such parameter{_nearest(parameter, accepted)}")
+    if "random_state" in accepted and "random_state" not in given:
+        given["random_state"] = training.seed
+    if training.imbalance == "balanced" and "class_weight" in accepted and "class_weight" not in given:
+        given["class_weight"] = "balanced"
+    return kind(**given)
+
+
+def _class(name: str, problem: Problem) -> type[Any]:
+    from sklearn.base import is_classifier, is_regressor
+
+    fits = is_classifier if problem == "classification" else is_regressor
+    for module in _MODULES:
+        found = getattr(import_module(f"sklearn.{module}"), name, None)
+        if inspect.isclass(found) and not inspect.isabstract(found):
+            try:
+                suits = fits(found())
+            except TypeError:  # it needs another estimator inside: not one that can be named alone
+                suits = False
+            if suits:
+                return found
+    from sklearn.utils import all_estimators
+
+    names = [one for one, _ in all_estimators(type_filter="classifier" if problem == "classification" else "regressor")]
+    raise Refused(f"training.estimator: {name!r} is no scikit-learn estimator for {problem}{_nearest(name, names)}")
+
+
+def _weights(training: Training, estimator: Any, target: np.ndarray) -> dict[str, np.ndarray]:
+    if training.imbalance != "balanced" or "class_weight" in estimator.get_params():
+        return {}
+    if "sample_weight" not in inspect.signature(estimator.fit).parameters:
+        raise Refused(f"training.imbalance: {type(estimator).__name__} takes neither class_weight nor sample weights; use none")
+    _, inverse, counts = np.unique(target, return_inverse=True, return_counts=True)
+    return {"sample_weight": len(target) / (len(counts) * counts[inverse])}
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]}?" if near else f". It takes: {', '.join(sorted(known)[:40])}"
