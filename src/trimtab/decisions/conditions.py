@@ -177,6 +177,9 @@ def gone(spec: LoopSpec, state: LoopState, observed: Observed, handled: Handled)
         live = quality.live.get(name) if quality is not None else None
         if quality is None or live is None or not _after(quality.labels_until, handled.started):
             return False
-        return not any(_misses(live.value, low, high) for low, high in _promises(spec, name))
+        own, sign = quality.holdout.get(name), 1 if KNOWN[name].higher_is_better else -1
+        worse = own is not None and sign * (live.value - own.value) < -spec.retraining.worse_than_holdout_by
+        below_own = worse and name == spec.main_metric
+        return not below_own and not any(_misses(live.value, low, high) for low, high in _promises(spec, name))
     seen = _fresh_monitoring(state, observed)
     return kind in ("drift", "new-class") and seen is not None and seen.time > handled.started

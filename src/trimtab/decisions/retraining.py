@@ -65,11 +65,8 @@ def _handled(state: LoopState, subject: str) -> Handled | None:
 
 
 def _cause(condition: Condition, state: LoopState) -> Cause:
-    """One occasion: the condition, the champion it is about, and how often it was tried before."""
-    handled = _handled(state, condition.subject)
-    occasion = state.last_training.isoformat() if condition.kind == "schedule" and state.last_training else ""
-    tries = handled.tries if handled else 0
-    key = f"{condition.subject}@{state.champion or 'none'}#{occasion or tries}"
+    """One occasion: the condition, the champion it is about, and how many runs were started before."""
+    key = f"{condition.subject}@{state.champion or 'none'}#{state.trainings}"
     return Cause(condition.kind, condition.subject, key, condition.sentence, condition.evidence, condition.labels_until)
 
 

@@ -12,13 +12,17 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from trimtab.decisions.observed import Differences, Paired, Sample
 
 LEAST_FOR_NORMAL = 30  # below this a mean of unbounded differences is not judged at all
 _STAKES = np.geomspace(0.01, 0.98, 14)  # shares of the greatest bet, mixed with equal weight
-_BISECTIONS = 40
+_GRID, _REFINEMENTS = 33, 4  # to a millionth
+
+Numbers = float | NDArray[np.float64]
+Counts = int | NDArray[np.int64]
 
 
 def share_low(successes: int, n: int, alpha: float) -> float:
@@ -29,7 +33,7 @@ def share_low(successes: int, n: int, alpha: float) -> float:
     """
     if successes == 0:
         return 0.0
-    return _least(lambda share: _log_share_evidence(successes, n, share) < -math.log(alpha), 0.0, successes / n)
+    return _least(lambda shares: share_evidence(successes, n, shares) < -math.log(alpha), 0.0, successes / n)
 
 
 def share_high(successes: int, n: int, alpha: float) -> float:
@@ -41,18 +45,16 @@ def surely_above(successes: int, n: int, share: float, alpha: float) -> bool:
     """Whether the true share is surely above `share`, at whatever look; a share of 0 is exceeded by one success."""
     if successes == 0 or share >= 1:
         return False
-    return share <= 0 or _log_share_evidence(successes, n, share) >= -math.log(alpha)
+    return share <= 0 or bool(share_evidence(successes, n, share) >= -math.log(alpha))
 
 
-def _log_share_evidence(successes: int, n: int, share: float) -> float:
-    """Log of the mixture likelihood ratio against "the share is at most `share`"."""
-    share = min(max(share, 1e-12), 1 - 1e-12)
-    a, b = successes + 1, n - successes + 1
-    tail = special.betaincc(a, b, share)
-    if tail <= 0:
-        return -math.inf
-    mixed = special.betaln(a, b) + math.log(tail) - math.log1p(-share)
-    return float(mixed - successes * math.log(share) - (n - successes) * math.log1p(-share))
+def share_evidence(successes: Counts, n: Counts, share: Numbers) -> NDArray[np.float64]:
+    """Log of the mixture likelihood ratio against "the share is at most `share`"; arrays broadcast."""
+    share = np.clip(share, 1e-12, 1 - 1e-12)
+    a, b = np.asarray(successes) + 1, np.asarray(n) - successes + 1
+    with np.errstate(divide="ignore"):
+        mixed = special.betaln(a, b) + np.log(special.betaincc(a, b, share)) - np.log1p(-share)
+    return np.asarray(mixed - (a - 1) * np.log(share) - (b - 1) * np.log1p(-share))
 
 
 def paired_bounds(paired: Paired, alpha: float) -> tuple[float, float]:
@@ -69,15 +71,19 @@ def paired_bounds(paired: Paired, alpha: float) -> tuple[float, float]:
 
 
 def _paired_low(better: int, worse: int, n: int, alpha: float) -> float:
-    same = n - better - worse
-
-    def inside(mean: float) -> bool:
-        stakes = _STAKES / (1 + mean)
-        wealth = better * np.log1p(stakes * (1 - mean)) + same * np.log1p(-stakes * mean)
-        wealth = wealth + worse * np.log1p(-_STAKES)
-        return bool(special.logsumexp(wealth) - math.log(len(_STAKES)) < -math.log(alpha))
+    def inside(means: Numbers) -> NDArray[np.bool_]:
+        return paired_evidence(better, worse, n, means) < -math.log(alpha)
 
     return _least(inside, -1 + 1e-9, (better - worse) / n)
+
+
+def paired_evidence(better: Counts, worse: Counts, n: Counts, mean: Numbers) -> NDArray[np.float64]:
+    """Log of the bettor's wealth against "the mean is at most `mean`" (above -1); arrays broadcast."""
+    better, worse, n, mean = (np.asarray(value, dtype=float)[..., None] for value in (better, worse, n, mean))
+    stakes = _STAKES / (1 + mean)
+    wealth = better * np.log1p(stakes * (1 - mean)) + (n - better - worse) * np.log1p(-stakes * mean)
+    wealth = wealth + worse * np.log1p(-_STAKES)
+    return np.asarray(special.logsumexp(wealth, axis=-1) - math.log(len(_STAKES)))
 
 
 def mean_bounds(mean: float, sd: float, n: float, alpha: float, plan: float = 200.0) -> tuple[float, float]:
@@ -117,14 +123,12 @@ def split_bounds(stable: Sample, candidate: Sample, alpha: float, shares: bool) 
     return sides[1][0] - sides[0][1], sides[1][1] - sides[0][0]
 
 
-def _least(inside: Callable[[float], bool], low: float, high: float) -> float:
-    """The edge between outside (at `low`) and inside (at `high`) by halving; errs to the outside, that is, wider."""
-    if inside(low):
-        return low
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        if inside(middle):
-            high = middle
-        else:
-            low = middle
+def _least(inside: Callable[[Numbers], NDArray[np.bool_]], low: float, high: float) -> float:
+    """The edge between outside (from `low`) and inside (to `high`) on finer and finer grids; errs to the wider side."""
+    for _ in range(_REFINEMENTS):
+        grid = np.linspace(low, high, _GRID)
+        first = int(np.argmax(np.append(inside(grid[:-1]), True)))
+        if first == 0:
+            return low
+        low, high = float(grid[first - 1]), float(grid[first])
     return low
