@@ -86,13 +86,14 @@ def test_grams_that_became_kilograms_are_told(early: pd.DataFrame, contract: Con
     found = check(early.assign(weight=early["weight"] / 1000), contract)
     assert ("weight", "unit", "error") in rules(found)
     sentence = next(anomaly.sentence for anomaly in found if anomaly.rule == "unit")
-    assert "1000 times smaller" in sentence
+    assert "about 1000 times smaller" in sentence
     assert "g -> kg" in sentence
     assert "0.043, it was 43 g" in sentence
 
 
 @pytest.mark.parametrize(
-    ("factor", "offset", "told"), [(25.4, 0, "25.4 times larger"), (1 / 453.592, 0, "g -> lb"), (1.8, 32, "Fahrenheit")]
+    ("factor", "offset", "told"),
+    [(25.4, 0, "about 25.4 times larger"), (1 / 453.592, 0, "g -> lb"), (1.8, 32, "Fahrenheit")],
 )
 def test_other_units_are_told(factor: float, offset: float, told: str) -> None:
     values = np.random.default_rng(1).normal(20, 4, 200)
@@ -108,6 +109,14 @@ def test_a_real_change_of_animals_is_no_change_of_unit(
     assert len(parts) >= windows
     told = [part["_time"].min() for part in parts if any(found.rule == "unit" for found in check(part, contract))]
     assert told == []
+
+
+def test_grams_that_became_kilograms_are_told_in_any_year(captures: pd.DataFrame, contract: Contract) -> None:
+    wrong = captures.assign(weight=captures["weight"] / 1000)
+    for year, part in wrong.groupby(wrong["_time"].dt.year):
+        found = [anomaly for anomaly in check(part.reset_index(drop=True), contract) if anomaly.rule == "unit"]
+        assert [anomaly.severity for anomaly in found] == ["error"], year
+        assert "g -> kg" in found[0].sentence, year
 
 
 def test_broken_statements_are_errors_and_name_rows(early: pd.DataFrame, contract: Contract) -> None:
