@@ -19,6 +19,17 @@ def free_port(host: str = "127.0.0.1", avoid: frozenset[int] = frozenset()) -> i
     raise TrimtabError(f"found no free port on {host} in 100 tries. Stop programs that hold many ports")
 
 
+def is_free(host: str, port: int) -> bool:
+    """Whether one could listen on the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
 def resolve(host: str) -> str:
     """The first IP address of a host name; raises TrimtabError if it has none."""
     try:

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--version", required=True)
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--http-port", type=int, default=0)
+    parser.add_argument("--http-port", "--port", type=int, default=0)
     known, _ = parser.parse_known_args()
     file = known.bundle / "fault" if known.bundle else None
     fault = file.read_text().strip() if file and file.is_file() else ""

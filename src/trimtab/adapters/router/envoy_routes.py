@@ -16,7 +16,7 @@ _PREDICT = r"/v1/models/[^/]+:(predict|explain)|/v2/models/[^/]+(/versions/[^/]+
 _ABOUT = r"/v1/models(/.*)?|/v2(/((models|health)(/.*)?)?)?"
 _GRPC_PREDICT = r"/inference\.GRPCInferenceService/ModelInfer"
 _GRPC_ABOUT = r"/inference\.GRPCInferenceService/(ServerLive|ServerReady|ServerMetadata|ModelReady|ModelMetadata)"
-_UNSTARTED = "this loop has no model version to serve yet; look at: trimtab status"
+_UNSTARTED = "no model version is served just now; look at: trimtab status"
 _UNKNOWN = (
     "no such path; predictions: POST /v1/models/NAME:predict or /v2/models/NAME/infer, labels: POST /v1/feedback, "
     "health: /v2/health/ready"

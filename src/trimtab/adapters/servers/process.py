@@ -1,0 +1,140 @@
+"""ModelServers: one process a version on loopback."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from trimtab.adapters.process import end_orphan
+from trimtab.adapters.supervision import Patience, Recipe, SupervisedServer
+from trimtab.errors import Refused
+from trimtab.ports.servers import ServerRequest, ServerView
+from trimtab.spec.serving import Serving
+
+KSERVE = (sys.executable, "-m", "trimtab.serving.kserve.server")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class ProcessServers:
+    """Runs `command` a version, in `folder`/<version>/; the servers end with this process, however it ends.
+
+    A version that is wanted no more is sent SIGTERM some seconds later (`patience.drain_seconds`), so that the router
+    has moved away by then. `ensure` must be called now and then: everything happens there.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        serving: Serving,
+        prediction_log: Path,
+        accept_time_header: bool = False,
+        command: Sequence[str] = KSERVE,
+        patience: Patience | None = None,
+    ) -> None:
+        """End what a killed controller left behind in `folder`; `name` is the model's, `prediction_log` a folder."""
+        self._folder, self._name, self._serving, self._command = folder.resolve(), name, serving, tuple(command)
+        self._prediction_log, self._accept_time_header = prediction_log.resolve(), accept_time_header
+        self._patience = patience or Patience()
+        self._prober = ThreadPoolExecutor(4, "trimtab-probe")
+        self._wanted: dict[ServerRequest, SupervisedServer] = {}
+        self._unwanted: dict[ServerRequest, tuple[SupervisedServer, float]] = {}  # and since when
+        for record in sorted(folder.glob("*/process.json")):
+            end_orphan(record)
+
+    def ensure(self, wanted: Collection[ServerRequest]) -> Mapping[str, ServerView]:
+        """Start what is missing, restart what died, stop what is not wanted; returns at once, by version."""
+        now = time.monotonic()
+        for request in [request for request in self._wanted if request not in wanted]:
+            self._unwanted[request] = (self._wanted.pop(request), now)
+        self._see_off(now)
+        views = {}
+        for request in wanted:
+            server = self._server(request)
+            if server is None:
+                views[request.version] = ServerView(request.version, "starting", reason="its last process is stopping")
+                continue
+            server.look(now)
+            views[request.version] = _view(request.version, server)
+        return views
+
+    def close(self) -> None:
+        """Stop every server, letting each finish the requests it has taken."""
+        servers = [*self._wanted.values(), *(server for server, _ in self._unwanted.values())]
+        self._wanted, self._unwanted = {}, {}
+        now = time.monotonic()
+        for server in servers:
+            server.leave(now)
+        for server in servers:
+            server.wait(now + self._patience.stop_seconds - time.monotonic())
+        self._prober.shutdown(wait=False, cancel_futures=True)
+
+    def _server(self, request: ServerRequest) -> SupervisedServer | None:
+        """The server of a request, or None while another process of that version has to end first."""
+        if request in self._wanted:
+            return self._wanted[request]
+        kept = self._unwanted.get(request)
+        if kept is not None and not kept[0].leaving:
+            self._wanted[request] = self._unwanted.pop(request)[0]
+            return self._wanted[request]
+        if any(other.version == request.version for other in self._unwanted):
+            return None
+        self._wanted[request] = SupervisedServer(self._recipe(request), self._patience, self._prober, self._taken)
+        return self._wanted[request]
+
+    def _see_off(self, now: float) -> None:
+        for request, (server, since) in list(self._unwanted.items()):
+            if now - since >= self._patience.drain_seconds and server.leave(now):
+                del self._unwanted[request]
+
+    def _taken(self) -> frozenset[int]:
+        servers = [*self._wanted.values(), *(server for server, _ in self._unwanted.values())]
+        return frozenset(port for server in servers for port in server.ports)
+
+    def _recipe(self, request: ServerRequest) -> Recipe:
+        if not _VERSION.fullmatch(request.version):
+            raise Refused(
+                f"version {request.version!r} cannot name a folder: "
+                "use at most 64 letters, digits, dots, dashes and underscores"
+            )
+        folder = self._folder / request.version
+
+        def command(ports: Sequence[int]) -> Sequence[str]:
+            limits, log = self._serving.limits, self._serving.log
+            options = {
+                "name": self._name,
+                "version": request.version,
+                "bundle": request.bundle.resolve(),
+                "digest": request.digest,
+                "log-dir": self._prediction_log,
+                "host": "127.0.0.1",
+                "http-port": ports[0],
+                "grpc-port": ports[1],
+                "max-rows": limits.max_rows,
+                "max-batch-rows": self._serving.batching.max_rows,
+                "max-body-bytes": limits.max_body_bytes,
+                "when-full": log.when_full,
+            }
+            flags = [
+                *([] if log.scores else ["--no-scores"]),
+                *(["--accept-time-header"] if self._accept_time_header else []),
+            ]
+            return [
+                *self._command,
+                *(text for key, value in options.items() for text in (f"--{key}", str(value))),
+                *flags,
+            ]
+
+        return Recipe(command, folder, ports=2)
+
+
+def _view(version: str, server: SupervisedServer) -> ServerView:
+    if server.state != "ready":
+        return ServerView(version, server.state, pid=server.pid, restarts=server.restarts, reason=server.reason)
+    rest, grpc = (f"127.0.0.1:{port}" for port in server.ports)
+    return ServerView(version, "ready", rest, grpc, server.pid, server.restarts)
