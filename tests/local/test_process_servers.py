@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,7 @@ def test_exchanging_versions_behind_envoy_under_load_loses_nothing(make: Make, t
     try:
         turn(requests[0], None, 0)
         with Load(world.router.address) as load:
-            for old, new in zip(requests, requests[1:], strict=False):
+            for old, new in pairwise(requests):
                 for percent in (0, 50, 100):
                     turn(old, new, percent)
                     load.await_more(20)
@@ -179,9 +180,12 @@ child = ChildProcess([sys.executable, "-c", sys.argv[2]], folder=folder, log=fol
 print(child.pid, flush=True)
 sys.stdin.read()
 """
-_STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
-)
+_STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('up', flush=True)
+time.sleep(600)
+"""
 
 
 def _controller(folder: Path) -> tuple[subprocess.Popen[str], Identity]:
