@@ -176,7 +176,8 @@ import sys, json
 from pathlib import Path
 from trimtab.adapters.process import ChildProcess
 folder = Path(sys.argv[1])
-child = ChildProcess([sys.executable, "-c", sys.argv[2]], folder=folder, log=folder / "log", record=folder / "process.json")
+command = [sys.executable, "-c", sys.argv[2]]
+child = ChildProcess(command, folder=folder, log=folder / "log", record=folder / "process.json")
 print(child.pid, flush=True)
 sys.stdin.read()
 """
