@@ -134,6 +134,16 @@ def test_empty_logs_make_an_empty_cohort() -> None:
     assert len(cohort([], [label("p", 0)], now=1).answers) == 0
 
 
+def test_frames_of_pandas_with_nanoseconds_or_no_rows_are_taken() -> None:
+    predictions = pd.DataFrame([told("p", 1)])
+    predictions["time"] = pd.to_datetime(["2024-01-01T01:00:00.123456789Z"])
+    labels = pd.DataFrame([label("p", 2)])
+    result = join(predictions, labels, at(3), timedelta(0))
+    assert result.scored().truth.tolist() == ["a"]
+    empty = join(predictions.iloc[:0], pd.DataFrame(columns=LABELS.names), at(3), timedelta(0))
+    assert empty.counts.answers == 0
+
+
 def test_records_of_another_log_are_refused() -> None:
     with pytest.raises(DataRefused, match=r"prediction records lack the columns .*'attempt'"):
         join(pa.table({"id": ["a"], "time": [START]}), pa.Table.from_pylist([], LABELS), START, timedelta(0))

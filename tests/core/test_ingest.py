@@ -225,3 +225,13 @@ def test_feedback_of_the_wrong_type_is_refused_by_id(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("t,y,x\n2024-01-01,a,1\n2024-01-02,b,2\n")
     with pytest.raises(DataRefused, match=r"feedback row 'q'.*'x' holds 'heavy'"):
         ingest.read(data(), tmp_path, as_of=None, feedback=served(["q"], x=["heavy"], y=["a"]))
+
+
+def test_served_rows_alone_can_be_read_before_the_source_has_any(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("t,y,x,w\n2024-02-01,a,1,p\n")
+    feedback = served(["q", "r"], x=[3, 4.5], w=["p", None], y=["a", "b"])
+    frame = ingest.read(data(), tmp_path, as_of=datetime(2024, 1, 7, tzinfo=UTC), feedback=feedback)
+    assert frame["x"].tolist() == [3.0, 4.5]
+    assert frame["x"].dtype == np.float64
+    assert frame["w"].tolist() == ["p", None]
+    assert str(frame["_time"].dtype) == "datetime64[us, UTC]"

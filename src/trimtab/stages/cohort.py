@@ -6,7 +6,6 @@ Younger ones are left out even when their label is already there, because labels
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,11 +16,18 @@ import pyarrow.compute as pc
 
 from trimtab.errors import DataRefused
 from trimtab.stages.featurejson import expand_features
+from trimtab.stages.logrecords import (
+    LABEL_COLUMNS,
+    PREDICTION_COLUMNS,
+    group_codes,
+    last_of_each,
+    read_records,
+    seen_at,
+    text_ranks,
+    times_of,
+)
 
 __all__ = ["Cohort", "Counts", "Scored", "expand_features", "join"]
-
-PREDICTION_COLUMNS = ("id", "time", "version", "shadow", "attempt", "features", "prediction", "scores")
-LABEL_COLUMNS = ("id", "label", "time")
 
 
 @dataclass(frozen=True)
@@ -147,8 +153,8 @@ def join(
     Order and repetition of the records do not matter.
     """
     moment = np.datetime64(now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now, "us")
-    told = _seen(_table(predictions, PREDICTION_COLUMNS, "prediction"), moment)
-    truth, counts = _final_labels(_seen(_table(labels, LABEL_COLUMNS, "label"), moment))
+    told = seen_at(read_records(predictions, PREDICTION_COLUMNS, "prediction"), moment)
+    truth, counts = _final_labels(seen_at(read_records(labels, LABEL_COLUMNS, "label"), moment))
     live = told.filter(pc.invert(told["shadow"]))
     answers = live.take(pa.array(_last_attempts(live, by_version=False)))
     aside = told.filter(told["shadow"])
@@ -172,77 +178,19 @@ def join(
     )
 
 
-def _table(records: pd.DataFrame | pa.Table, needed: tuple[str, ...], kind: str) -> pa.Table:
-    """The needed columns as Arrow, times in microseconds without a zone (UTC)."""
-    table = records if isinstance(records, pa.Table) else pa.Table.from_pandas(records, preserve_index=False)
-    missing = [name for name in needed if name not in table.column_names]
-    if missing:
-        raise DataRefused(
-            f"the {kind} records lack the columns {missing}; they were not written by trimtab's record log."
-        )
-    times = pc.cast(table["time"], pa.timestamp("us", tz="UTC")) if table.num_rows else pa.array([], pa.timestamp("us"))
-    types: Mapping[str, pa.DataType] = {
-        "id": pa.string(),
-        "version": pa.string(),
-        "label": pa.string(),
-        "shadow": pa.bool_(),
-    }
-    for name, wanted in types.items():
-        if name in table.column_names:
-            table = table.set_column(table.column_names.index(name), name, table[name].cast(wanted))
-    return table.set_column(table.column_names.index("time"), "time", pc.cast(times, pa.timestamp("us")))
-
-
-def _seen(table: pa.Table, moment: np.datetime64) -> pa.Table:
-    return table.filter(pc.less_equal(table["time"], pa.scalar(moment.astype(object), pa.timestamp("us"))))
-
-
-def _codes(*columns: pa.ChunkedArray) -> np.ndarray:
-    """One int64 a row, equal for rows that agree in all columns."""
-    codes = np.zeros(len(columns[0]), dtype=np.int64)
-    for column in columns:
-        encoded = pc.dictionary_encode(column.combine_chunks())
-        encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-        part = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-        codes = codes * (len(encoded.dictionary) + 1) + part
-    return codes
-
-
-def _ranks(column: pa.ChunkedArray) -> np.ndarray:
-    """Rank of each text among the different texts of its column: a tie-breaker that no order of rows can change."""
-    encoded = pc.dictionary_encode(column.combine_chunks())
-    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    words = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    place = np.empty(len(words) + 1, dtype=np.int64)
-    place[np.argsort(words)] = np.arange(len(words))
-    place[-1] = -1
-    return np.asarray(place[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)])
-
-
-def _times(table: pa.Table) -> np.ndarray:
-    return np.asarray(table["time"].to_numpy()).astype("datetime64[us]")
-
-
-def _last_of_each(groups: np.ndarray, *keys: np.ndarray) -> np.ndarray:
-    """Positions of the last row of each group by the keys (most significant first), ascending."""
-    order = np.lexsort((*reversed(keys), groups))
-    if order.size == 0:
-        return order
-    ordered = groups[order]
-    return np.sort(order[np.append(ordered[1:] != ordered[:-1], True)])
-
-
 def _last_attempts(table: pa.Table, *, by_version: bool) -> np.ndarray:
-    groups = _codes(table["id"], table["version"]) if by_version else _codes(table["id"])
+    groups = group_codes(table["id"], table["version"]) if by_version else group_codes(table["id"])
     attempts = np.asarray(table["attempt"].to_numpy(), dtype=np.int64)
-    return _last_of_each(groups, attempts, _times(table), _ranks(table["version"]), _ranks(table["prediction"]))
+    return last_of_each(
+        groups, attempts, times_of(table), text_ranks(table["version"]), text_ranks(table["prediction"])
+    )
 
 
 def _final_labels(table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
     """One label per id, the last to arrive, and how many were repeated or changed."""
-    ids, values = _codes(table["id"]), _codes(table["id"], table["label"])
+    ids, values = group_codes(table["id"]), group_codes(table["id"], table["label"])
     different = len(np.unique(values))
-    final = _last_of_each(ids, _times(table), _ranks(table["label"]))
+    final = last_of_each(ids, times_of(table), text_ranks(table["label"]))
     pairs = np.unique(np.column_stack([ids, values]), axis=0)[:, 0] if len(ids) else ids
     changed = int((np.unique(pairs, return_counts=True)[1] > 1).sum())
     counts = {"labels": table.num_rows, "duplicate_labels": table.num_rows - different, "changed_labels": changed}
@@ -254,7 +202,7 @@ def _labelled(records: pa.Table, truth: pa.Table, moment: np.datetime64, delay: 
     at = pc.index_in(records["id"], truth["id"].combine_chunks())
     label = truth["label"].combine_chunks().take(at.combine_chunks() if isinstance(at, pa.ChunkedArray) else at)
     when = truth["time"].combine_chunks().take(at.combine_chunks() if isinstance(at, pa.ChunkedArray) else at)
-    times = _times(records)
+    times = times_of(records)
     arrived = np.asarray(when.to_numpy(zero_copy_only=False)).astype("datetime64[us]")
     matured = (times + np.timedelta64(delay) <= moment) & ~np.isnat(arrived)
     frame: pd.DataFrame = records.drop_columns(["time"]).to_pandas()
@@ -262,7 +210,7 @@ def _labelled(records: pa.Table, truth: pa.Table, moment: np.datetime64, delay: 
     frame["label"] = np.array(label.to_pylist(), dtype=object)
     frame["label_time"] = pd.Series(arrived).dt.tz_localize("UTC")
     frame["matured"] = matured
-    order = np.lexsort((_ranks(records["version"]), _ranks(records["id"]), times))
+    order = np.lexsort((text_ranks(records["version"]), text_ranks(records["id"]), times))
     return frame.iloc[order].reset_index(drop=True)
 
 

@@ -23,10 +23,13 @@ def expand_features(features: pd.Series | Iterable[str], columns: Sequence[str])
     parsed: list[dict[str, Any]] = []
     for start in range(0, len(texts), _AT_ONCE):
         parsed.extend(orjson.loads("[" + ",".join(texts[start : start + _AT_ONCE]) + "]"))
-    return pd.DataFrame({name: _column([row.get(name) for row in parsed]) for name in columns}, index=range(len(texts)))
+    return pd.DataFrame(
+        {name: typed_column([row.get(name) for row in parsed]) for name in columns}, index=range(len(texts))
+    )
 
 
-def _column(values: list[Any]) -> np.ndarray:
+def typed_column(values: list[Any]) -> np.ndarray:
+    """JSON values as one column of the type that ingest would have given them."""
     kinds = set(map(type, values))
     if kinds == {int}:
         return np.array(values, dtype=np.int64) if max(map(abs, values)) < 2**63 else np.array(values, dtype=np.float64)

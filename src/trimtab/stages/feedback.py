@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from trimtab.errors import DataRefused
+from trimtab.stages.featurejson import typed_column
 
 
 def join_feedback(frame: pd.DataFrame, served: pd.DataFrame, label: str) -> pd.DataFrame:
@@ -63,6 +64,8 @@ def _labels(frame: pd.DataFrame, labels: pd.Series, name: str) -> tuple[pd.DataF
 def _fitting(like: pd.Series, values: pd.Series, ids: pd.Series) -> np.ndarray:
     """The served values with the type of the source's column."""
     missing = values.isna()
+    if not like.notna().any():  # the source says nothing of this column's type
+        return typed_column(values.astype(object).where(~missing, None).tolist())
     kind = like.dtype.kind
     if kind in "if":
         numbers = pd.to_numeric(values.astype(object).where(~missing, None), errors="coerce")
@@ -72,8 +75,7 @@ def _fitting(like: pd.Series, values: pd.Series, ids: pd.Series) -> np.ndarray:
         return numbers.to_numpy(dtype=np.int64 if whole else np.float64)
     wanted: type = bool if kind == "b" or _holds(like, bool) else str
     bad = ~missing & ~values.map(lambda value: isinstance(value, wanted | np.bool_ if wanted is bool else wanted))
-    if like.notna().any():
-        _refuse(bad, values, ids, str(like.name), "true or false" if wanted is bool else "text")
+    _refuse(bad, values, ids, str(like.name), "true or false" if wanted is bool else "text")
     return values.astype(object).where(~missing, None).to_numpy(dtype=object)
 
 
