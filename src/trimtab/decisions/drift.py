@@ -24,7 +24,7 @@ NullKind = Literal["blocks", "rows"]
 MOST_BLOCKS = 60
 LEAST_BLOCKS = 3
 DRAWS = 1000
-LEAST_IMPORTANCE_SHARE = 0.01
+LEAST_IMPORTANCE_SHARE = 0.05
 
 
 @dataclass(frozen=True)

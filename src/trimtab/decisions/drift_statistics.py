@@ -25,6 +25,7 @@ Counts = NDArray[np.float64]
 QUANTILE_BINS = 10
 MOST_CATEGORIES = 50
 SMOOTHING = 0.5
+DRAWS_A_BLOCK = 5
 
 
 @dataclass(frozen=True)
@@ -187,14 +188,14 @@ def null_of_blocks(codes: Codes, bins: int, rows: int, blocks: Blocks, random: n
     `codes` are in order of time.
     """
     everything = counts(codes, bins)
-    found = []
+    rest, windows = [], []
     for block in blocks.slices:
         inside = counts(codes[block], bins)
         size = int(inside.sum())
         if rows < size:
-            drawn = random.multivariate_hypergeometric(inside.astype(np.int64), rows, method="marginals")
+            drawn = random.multivariate_hypergeometric(inside.astype(np.int64), rows, DRAWS_A_BLOCK, method="marginals")
         else:
-            drawn = random.multinomial(rows, inside / size)
-        found.append((everything - inside, drawn.astype(np.float64)))
-    rest, windows = (np.array(side) for side in zip(*found, strict=True))
-    return Null.fit(_psis(rest, windows), blocks.independent)
+            drawn = random.multinomial(rows, inside / size, DRAWS_A_BLOCK)
+        rest += [everything - inside] * DRAWS_A_BLOCK
+        windows.append(drawn.astype(np.float64))
+    return Null.fit(_psis(np.array(rest), np.concatenate(windows)), blocks.independent)

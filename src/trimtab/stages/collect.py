@@ -19,10 +19,10 @@ class Window:
     """The rows of one window [since, until).
 
     `served`: one row an answered request whose event time is in the window, by any version: the raw columns and `_id`,
-    `_time`, `prediction`, `scores`, `latency_ms`, `version`. `matured`: answers of one version whose labels matured in
-    the window (event time + delay, or the label's arrival if that was later, is in (since, until]): the same and
-    `label`, `label_time`. `labels`: every label that matured in the window, whichever version answered. `version`: whose answers
-    `matured` holds; None means all.
+    `_time`, `prediction`, `scores`, `latency_ms`, `version`.
+    `matured`: answers of `version` (None: of all) whose labels matured in the window, that is, event time + delay, or
+    the label's arrival if that was later, is in (since, until]; the same columns and `label`, `label_time`.
+    `labels`: every label that matured in the window, whichever version answered.
     """
 
     since: datetime

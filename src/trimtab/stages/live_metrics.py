@@ -15,6 +15,7 @@ from trimtab.decisions.observed import Estimate
 from trimtab.errors import DataRefused
 from trimtab.spec.document import LoopSpec
 from trimtab.spec.metrics import KNOWN
+from trimtab.stages.metrics import estimate
 from trimtab.stages.sample import numbers, texts
 
 
@@ -85,8 +86,6 @@ def _names(spec: LoopSpec) -> tuple[str, ...]:
 def _measure(
     spec: LoopSpec, rows: pd.DataFrame, classes: Sequence[str] | None, names: Sequence[str]
 ) -> tuple[dict[str, Estimate], tuple[str, ...]]:
-    from trimtab.stages.analyse import estimate
-
     regression = spec.scope.problem == "regression"
     read = numbers if regression else texts
     truth, prediction = read(rows["label"]), read(rows["prediction"])
