@@ -87,7 +87,10 @@ def _read_dataclass(kind: type, data: Any, path: str) -> Any:
 def _read_scalar(kind: Any, data: Any, path: str) -> Any:
     if kind is datetime:
         _expect(isinstance(data, str), data, "an ISO 8601 time", path)
-        time = datetime.fromisoformat(data)
+        try:
+            time = datetime.fromisoformat(data)
+        except ValueError:
+            time = _expect(False, data, "an ISO 8601 time", path)
         _expect(time.tzinfo is not None, data, "a time with its offset", path)
         return time
     if kind is float:

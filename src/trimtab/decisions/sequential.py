@@ -74,7 +74,7 @@ def _paired_low(better: int, worse: int, n: int, alpha: float) -> float:
     def inside(means: Numbers) -> NDArray[np.bool_]:
         return paired_evidence(better, worse, n, means) < -math.log(alpha)
 
-    return _least(inside, -1 + 1e-9, (better - worse) / n)
+    return -1.0 if worse == n else _least(inside, -1 + 1e-9, (better - worse) / n)
 
 
 def paired_evidence(better: Counts, worse: Counts, n: Counts, mean: Numbers) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from decision_cases import DAY, T0, comparison, live, monitored, spec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from trimtab.decisions.judgement import judge_merit
 from trimtab.decisions.observed import (
@@ -126,13 +126,42 @@ class World(RuleBasedStateMachine):
         assert not {decision.kind for decision in outcome.decisions} & {"step", "retrain"}
         self.now = back
 
+    @initialize()
+    def the_first_version_serves(self) -> None:
+        self._turn()
+        self.a_version_is_trained()
+
+    def _training(self) -> bool:
+        return self.state.training is not None
+
+    def _releasing(self) -> bool:
+        return self.state.release is not None and self.state.champion is not None
+
+    @precondition(_training)
+    @rule()
+    def a_version_is_trained(self) -> None:
+        assert self.state.training is not None
+        self.versions += 1
+        output = {"version": str(self.versions), "verdict": "pass"}
+        self._turn(training=RunSeen(self.state.training.run_key, "SUCCEEDED", output))
+
+    @precondition(_releasing)
+    @rule(hours=st.integers(0, 5), pairs=paired)
+    def a_release_goes_well(self, hours: int, pairs: Paired) -> None:
+        assert self.state.release is not None
+        self.now += timedelta(hours=hours)
+        was = self.traffic.get(self.state.release.candidate, Count(0, 0, "e"))
+        self.traffic[self.state.release.candidate] = Count(was.requests + 300, was.failures, "e")
+        alike = comparison(Paired(pairs.n, pairs.n, 0, 0), labels_until=self.now)
+        self._turn(comparison=alike, servers={self.state.release.candidate: ServerSeen("ready")})
+
+    @precondition(_training)
     @rule(
         state=st.sampled_from(["RUNNING", "SUCCEEDED", "SUCCEEDED", "FAILED", "INTERRUPTED"]),
         verdict=st.sampled_from(["pass", "pass", "fail", "insufficient evidence", ""]),
     )
     def the_run_is_seen(self, state: str, verdict: str) -> None:
-        if self.state.training is None:
-            return
+        assert self.state.training is not None
         self.versions += 1
         output = {"version": str(self.versions), "verdict": verdict} if state == "SUCCEEDED" else {}
         view = RunSeen(self.state.training.run_key, state, output)  # type: ignore[arg-type]
@@ -140,6 +169,7 @@ class World(RuleBasedStateMachine):
         after = self._turn(training=view)  # the same view again: nothing more comes of it
         assert state in ("INTERRUPTED",) or not {"start", "reject"} & {decision.kind for decision in after.decisions}
 
+    @precondition(_releasing)
     @rule(
         pairs=paired,
         first=server,
@@ -160,8 +190,8 @@ class World(RuleBasedStateMachine):
         slow: int,
     ) -> None:
         release = self.state.release
-        if release is None or self.state.champion is None:
-            return
+        assert release is not None
+        assert self.state.champion is not None
         was = self.traffic.get(release.candidate, Count(0, 0, "e"))
         self.traffic[release.candidate] = Count(was.requests + requests, was.failures + min(failures, requests), "e")
         labels_until = self.now - age + 20 * DAY  # sometimes from the future: then it must not count
@@ -202,7 +232,7 @@ class World(RuleBasedStateMachine):
 
 
 World.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 TestWorld = World.TestCase
 
