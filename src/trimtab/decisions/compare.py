@@ -50,16 +50,19 @@ def compare(spec: LoopSpec, release: Release, rows: Answered) -> Comparison:
     """Compare row by row; what is compared for metrics that are no mean over rows is said in `measure`.
 
     accuracy, weighted_f1 and calibration_error by right answers; balanced_accuracy and macro_f1 by right answers with
-    every class weighing the same; log_loss, mae, rmse and r2 by their loss.
+    every class weighing the same; log_loss, mae, rmse and r2 by their loss (log_loss by right answers where
+    probabilities were not logged).
     """
-    metric = compared_metric(spec)
-    stable = _scores(metric, rows, rows.stable, rows.stable_probability)
-    candidate = _scores(metric, rows, rows.candidate, rows.candidate_probability)
+    metric = named = compared_metric(spec)
+    if named == "log_loss" and (rows.stable_probability is None or rows.candidate_probability is None):
+        metric = "accuracy"
+    stable = _scores(metric, rows, rows.stable, rows.stable_probability if metric == "log_loss" else None)
+    candidate = _scores(metric, rows, rows.candidate, rows.candidate_probability if metric == "log_loss" else None)
     both = ~np.isnan(stable) & ~np.isnan(candidate)
     counts = metric in _RIGHT
     return Comparison(
-        metric=metric,
-        measure=_measure(metric),
+        metric=named,
+        measure=_measure(metric) + (", as no probabilities were logged" if metric != named else ""),
         margin=_margin(metric, spec.release.roll_back_when.worse_by, rows, stable),
         paired=_paired(stable[both], candidate[both]) if counts else None,
         differences=None if counts else _differences(stable[both], candidate[both]),
@@ -82,9 +85,7 @@ def _scores(metric: str, rows: Answered, predicted: NDArray[Any], probability: S
         seen = np.array([value is not None for value in predicted], dtype=bool)
         right = np.where(seen, (predicted == rows.truth).astype(float), np.nan)
         return right * _class_weights(rows.truth) if metric in _BALANCED else right
-    if metric == "log_loss":
-        if probability is None:
-            raise ValueError("log_loss is compared by the probabilities of the true class, which are not there")
+    if probability is not None:
         return np.asarray(np.log(np.maximum(probability, _LEAST_PROBABILITY)), dtype=float)
     error = np.asarray(predicted, dtype=float) - np.asarray(rows.truth, dtype=float)
     loss = error**2 if metric in _SQUARED else np.abs(error)

@@ -6,8 +6,6 @@ from datetime import timedelta
 
 from trimtab.spec.section import format_duration
 
-SHARES = ("right answers", "right answers, every class weighing the same")
-
 
 def percent(share: float) -> str:
     """A share 0..1 as percent: `1.7 %`."""
@@ -16,7 +14,7 @@ def percent(share: float) -> str:
 
 def gained(difference: float, measure: str) -> str:
     """A difference of scores with its sign: `-2.1 points` of right answers, or the number in the metric's unit."""
-    return f"{100 * difference:+.1f} points" if measure in SHARES else f"{difference:+.3g}"
+    return f"{100 * difference:+.1f} points" if measure.startswith("right answers") else f"{difference:+.3g}"
 
 
 def lasting(duration: timedelta) -> str:

@@ -105,11 +105,11 @@ def test_a_regression_that_got_surely_worse_is_seen():
     assert merit.sentence.startswith("mae -0.")
 
 
-def test_log_loss_needs_probabilities():
+def test_log_loss_is_compared_by_probabilities_where_they_were_logged():
     document = spec(scope={"problem": "classification", "metrics": [{"name": "log_loss"}]})
     cases = [(0.1, "a", "a", "a", False)] * 40
-    with pytest.raises(ValueError, match="probabilities of the true class"):
-        compare(document, RELEASE, rows(*cases))
+    without = compare(document, RELEASE, rows(*cases))
+    assert (without.measure, without.paired) == ("right answers, as no probabilities were logged", Paired(40, 40, 0, 0))
     found = compare(
         document,
         RELEASE,
