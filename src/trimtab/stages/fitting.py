@@ -7,20 +7,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from trimtab import __version__
-from trimtab.spec.document import ModelLoop
+from trimtab.spec.document import LoopSpec, Metadata
 from trimtab.stages import bundle, features, train
 from trimtab.stages.analyse import Evaluation, analyse
 from trimtab.stages.bundle import Manifest, Prediction, Predictor
 from trimtab.stages.contract import Contract
+from trimtab.stages.features import Transform
 
 _MOST_REFERENCE_ROWS = 5000
 _IMPORTANCE_ROWS = 400
+
+
+class Document(Protocol):
+    """A ModelLoop, or anything with its name and sections."""
+
+    @property
+    def metadata(self) -> Metadata: ...
+
+    @property
+    def spec(self) -> LoopSpec: ...
 
 
 @dataclass(frozen=True)
@@ -31,11 +42,19 @@ class Fitted:
     train: pd.DataFrame
 
 
-def fit(document: ModelLoop, contract: Contract, rows: pd.DataFrame, as_of: str) -> Fitted:
+def fit(document: Document, contract: Contract, rows: pd.DataFrame, as_of: str) -> Fitted:
     """Fit transform and estimator on the training rows (raw columns, label, `_id`, `_time`)."""
     spec = document.spec
     transform = features.fit(spec.features, contract, rows)
     estimator = train.fit(spec.training, spec.scope.problem, transform.apply(rows), target(document, rows))
+    return assemble(document, contract, transform, estimator, rows, as_of)
+
+
+def assemble(
+    document: Document, contract: Contract, transform: Transform, estimator: Any, rows: pd.DataFrame, as_of: str
+) -> Fitted:
+    """What `fit` returns, from parts that were fitted on these rows."""
+    spec = document.spec
     classes = tuple(str(name) for name in estimator.classes_) if spec.scope.problem == "classification" else None
     manifest = Manifest(
         name=document.metadata.name,
@@ -53,7 +72,7 @@ def fit(document: ModelLoop, contract: Contract, rows: pd.DataFrame, as_of: str)
     return Fitted(Predictor(manifest, contract, transform, estimator), rows)
 
 
-def judge(document: ModelLoop, fitted: Fitted, holdout: pd.DataFrame, champion: Predictor | None) -> Evaluation:
+def judge(document: Document, fitted: Fitted, holdout: pd.DataFrame, champion: Predictor | None) -> Evaluation:
     """Evaluate on the hold-out, beside the champion and beside knowing nothing."""
     truth, known = target(document, holdout), target(document, fitted.train)
     answer = fitted.predictor.predict(holdout)
@@ -90,7 +109,7 @@ def pack(folder: Path, fitted: Fitted, holdout: pd.DataFrame, evaluation: Evalua
     )
 
 
-def importance(document: ModelLoop, predictor: Predictor, holdout: pd.DataFrame) -> Mapping[str, float]:
+def importance(document: Document, predictor: Predictor, holdout: pd.DataFrame) -> Mapping[str, float]:
     """Permutation importance of each raw column (Breiman 2001, section 10): how much worse without it, never below 0.
 
     Classification: the fall of accuracy; regression: the rise of the mean absolute error over the label's deviation.
@@ -112,7 +131,7 @@ def importance(document: ModelLoop, predictor: Predictor, holdout: pd.DataFrame)
     return out
 
 
-def target(document: ModelLoop, rows: pd.DataFrame) -> np.ndarray:
+def target(document: Document, rows: pd.DataFrame) -> np.ndarray:
     """The label of each row: classes as strings (object), or float64."""
     values = rows[document.spec.data.label.column]
     if document.spec.scope.problem == "regression":

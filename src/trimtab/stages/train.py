@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import inspect
+import io
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trimtab.errors import DataRefused, Refused
+from trimtab.errors import ArtifactCorrupt, DataRefused, Refused
 from trimtab.spec.scope import Problem
 from trimtab.spec.training import Training
 
@@ -57,6 +60,24 @@ def fit(training: Training, problem: Problem, matrix: np.ndarray, target: np.nda
         return estimator.fit(matrix, target, **weights)
     except (ValueError, TypeError) as error:
         raise Refused(f"training: {type(estimator).__name__} refused its parameters or the data: {error}") from error
+
+
+def save(estimator: Any, path: Path) -> str:
+    """Write the fitted estimator; returns the digest that vouches for its bytes."""
+    import joblib
+
+    joblib.dump(estimator, path, compress=3)
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def load(path: Path, digest: str) -> Any:
+    """Read what `save` wrote; raises ArtifactCorrupt, before any unpickling, if the bytes are others."""
+    import joblib
+
+    content = path.read_bytes()
+    if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+        raise ArtifactCorrupt(f"{path} is not what the training step wrote ({digest}). Run the training again")
+    return joblib.load(io.BytesIO(content))
 
 
 def make(training: Training, problem: Problem) -> Any:

@@ -1,0 +1,132 @@
+"""What several components read and show; they import it inside, so it runs in the image and not at compile time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimtab.errors import DataRefused
+from trimtab.spec.document import LoopSpec, Metadata, ModelLoop
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trimtab.stages.analyse import Evaluation
+    from trimtab.stages.anomaly import Anomaly
+    from trimtab.stages.bundle import Predictor
+    from trimtab.stages.collect import Window
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed document; `folder` is what relative paths are relative to (a controller writes absolute ones)."""
+
+    loop: ModelLoop
+    folder: Path
+
+    @property
+    def spec(self) -> LoopSpec:
+        """The sections."""
+        return self.loop.spec
+
+    @property
+    def metadata(self) -> Metadata:
+        """The object's name."""
+        return self.loop.metadata
+
+
+def document(text: str) -> Document:
+    """The ModelLoop out of its JSON or YAML text; raises DocumentRefused."""
+    from trimtab.spec.read import loads
+
+    return Document(loads(text), Path.cwd())
+
+
+def moment(text: str) -> datetime:
+    """An ISO 8601 time (a day without offset is UTC); empty is now."""
+    if not text:
+        return datetime.now(UTC)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise DataRefused(f"{text!r} is no ISO 8601 time such as 1995-09-01 or 1995-09-01T12:00:00+00:00") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def feedback(found: Document, predictions: str, labels: str, at: datetime) -> pd.DataFrame | None:
+    """Served rows with labels as known at `at`, or None where there is no log."""
+    data = found.spec.data
+    if not predictions or not labels or not data.use_feedback:
+        return None
+    cohort = _joined(found, at, predictions, labels, _EPOCH)
+    columns = _logged_columns(cohort.answers)
+    return cohort.feedback([name for name in columns if name != data.label.column], data.label.column)
+
+
+def window_of(
+    found: Document, at: datetime, predictions: str, labels: str, columns: Sequence[str], version: str
+) -> Window:
+    """The monitoring window that ends at `at`."""
+    from trimtab.stages import collect
+
+    since = at - found.spec.monitoring.window
+    cohort = _joined(found, at, predictions, labels, since - found.spec.data.label.delay - found.spec.monitoring.window)
+    return collect.window(cohort, columns, since=since, until=at, version=version or None)
+
+
+def _joined(found: Document, at: datetime, predictions: str, labels: str, since: datetime) -> Any:
+    from trimtab.adapters.records.parquet import RecordFolder
+    from trimtab.adapters.records.schema import LABELS, PREDICTIONS
+    from trimtab.stages.cohort import join
+
+    until = at + timedelta(microseconds=1)
+    told = RecordFolder(Path(predictions), PREDICTIONS).read(since, until)
+    return join(told, RecordFolder(Path(labels), LABELS).read(since, until), at, found.spec.data.label.delay)
+
+
+def _logged_columns(answers: pd.DataFrame) -> list[str]:
+    import orjson
+
+    columns: dict[str, None] = {}
+    for text in answers["features"].tail(1000):
+        columns |= dict.fromkeys(orjson.loads(text))
+    return list(columns)
+
+
+def champion_of(folder: str, digest: str) -> Predictor | None:
+    """The champion to compare with, checked, or None."""
+    from trimtab.stages.bundle import load
+
+    return load(Path(folder), digest) if folder else None
+
+
+def anomaly_list(found: Sequence[Anomaly]) -> str:
+    """The anomalies as Markdown."""
+    lines = [f"| {one.severity} | {one.column} | {one.sentence} |" for one in found]
+    return "\n".join(["# Anomalies", "", "| severity | column | what |", "|---|---|---|", *lines]) if lines else "# No anomalies\n"
+
+
+def refuse_errors(found: Sequence[Anomaly]) -> None:
+    """Raise DataRefused with every anomaly that is an error."""
+    for one in found:
+        print(f"{one.severity}: {one.sentence}")
+    errors = [one.sentence for one in found if one.severity == "error"]
+    if errors:
+        raise DataRefused("the rows break the contract: " + "; ".join(errors))
+
+
+def show_evaluation(evaluation: Evaluation, metrics: Any, confusion: Any, summary: Any) -> None:
+    """Fill the artifacts that the KFP UI shows."""
+    for name, one in evaluation.metrics.items():
+        metrics.log_metric(name, one.value)
+    if evaluation.confusion:
+        confusion.log_confusion_matrix(evaluation.confusion["labels"], evaluation.confusion["counts"])
+    checks = [f"| {one.verdict} | {one.sentence} |" for one in (*evaluation.gates, *evaluation.slices)]
+    text = [f"# {evaluation.verdict}", "", *(f"- {reason}" for reason in evaluation.reasons), "", "| verdict | check |", "|---|---|"]
+    Path(summary.path).write_text("\n".join([*text, *checks]) + "\n")
+    print(f"{evaluation.verdict}: {'; '.join(evaluation.reasons)}")

@@ -1,0 +1,28 @@
+"""Watch one window of traffic."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from trimtab.components.monitor import monitor
+
+
+@dsl.pipeline(name="monitoring-pipeline", description="Compare a window of traffic with the champion's training data.")
+def monitoring_pipeline(
+    loop: str, now: str, predictions: str, labels: str, bundle: str, digest: str, version: str = ""
+) -> NamedTuple("Outputs", verdict=str):  # type: ignore[valid-type]
+    """Judge the window that ends at `now`.
+
+    Args:
+        loop: The ModelLoop document, as YAML or JSON text.
+        now: ISO 8601 time at which the window ends; nothing that became known later is seen.
+        predictions: Folder of the prediction log.
+        labels: Folder of the label log.
+        bundle: Folder of the champion's bundle.
+        digest: The digest that the registry vouches for.
+        version: The champion's version; empty: quality is that of all versions.
+    """
+    watched = monitor(loop=loop, now=now, predictions=predictions, labels=labels, bundle=bundle, digest=digest, version=version)
+    watched.set_caching_options(False)  # the logs grow
+    outputs = NamedTuple("Outputs", verdict=str)
+    return outputs(verdict=watched.outputs["Output"])
