@@ -122,7 +122,7 @@ def judge(
             reference,
             window,
             calibration,
-            importance=None if importance is None else float(importance.get(name, 0.0)),
+            importance=None if not importance else float(importance.get(name, 0.0)),
             used=name in used,
             least_psi=policy.least_psi,
             enough=not reasons,
@@ -192,9 +192,10 @@ def _some(values: NDArray[np.object_], most: int = 20) -> tuple[str, ...]:
 
 
 def _in_use(reference: Sample, importance: Mapping[str, float] | None) -> frozenset[str]:
-    if importance is None:
+    """Columns with a share of all importance; every column when it says nothing (not measured, or all nought)."""
+    total = sum(max(0.0, value) for value in (importance or {}).values())
+    if not importance or total <= 0:
         return frozenset(reference.columns)
-    total = sum(max(0.0, value) for value in importance.values())
     least = total * LEAST_IMPORTANCE_SHARE
     return frozenset(name for name in reference.columns if importance.get(name, 0.0) > 0 and importance[name] >= least)
 

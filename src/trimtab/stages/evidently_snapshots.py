@@ -60,7 +60,7 @@ def drift(
         columns=names,
         method=_TEST,
         per_column_threshold={name: judged[name].threshold for name in names},
-        drift_share=1 / len(names) if drifted else 1.0,
+        drift_share=int(100 / len(names)) / 100 if drifted else 1.0,
     )
     given = _JUDGED.set(judged)
     try:
@@ -111,20 +111,22 @@ def _regression(earlier: pd.DataFrame, current: pd.DataFrame) -> list[Snapshot]:
 
 
 def _classification(earlier: pd.DataFrame, current: pd.DataFrame) -> list[Snapshot]:
-    from evidently import DataDefinition, Dataset, MulticlassClassification, Report
+    from evidently import BinaryClassification, DataDefinition, Dataset, MulticlassClassification, Report
     from evidently.presets import ClassificationQuality, ClassificationQualityByLabel
 
-    definition = DataDefinition(
-        categorical_columns=["label", "prediction"],
-        classification=[MulticlassClassification(target="label", prediction_labels="prediction")],
-    )
-    now = Dataset.from_pandas(current, definition)
-    baseline = Dataset.from_pandas(earlier, definition) if len(earlier) else None
-    overall = Report([ClassificationQuality(conf_matrix=True)], include_tests=False).run(now, baseline)
-    # Evidently 0.7.23 raises KeyError for a class that its reference lacks: then classes are shown without one.
-    alike = len(earlier) and set(np.unique(current.to_numpy())) <= set(np.unique(earlier.to_numpy()))
-    by_label = Report([ClassificationQualityByLabel()], include_tests=False).run(now, baseline if alike else None)
-    return [overall, by_label]
+    now, before = (sorted(np.unique(side.to_numpy(dtype=str))) for side in (current, earlier))
+    columns = {"target": "label", "prediction_labels": "prediction"}
+    binary = len(now) == 2
+    task = BinaryClassification(**columns, pos_label=now[1]) if binary else MulticlassClassification(**columns)
+    definition = DataDefinition(categorical_columns=["label", "prediction"], classification=[task])
+    # Evidently 0.7.23 raises KeyError where one side has two classes and the other has not the same two, and, class by
+    # class, for a class that its reference lacks: there the hold-out is left out; the head of the page has its metrics.
+    fits = now == before if binary else len(before) not in (0, 2)
+    rows = Dataset.from_pandas(current, definition)
+    holdout = Dataset.from_pandas(earlier, definition) if fits else None
+    overall = Report([ClassificationQuality(conf_matrix=True)], include_tests=False).run(rows, holdout)
+    every = holdout if set(now) <= set(before) else None
+    return [overall, Report([ClassificationQualityByLabel()], include_tests=False).run(rows, every)]
 
 
 def _comparable(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -45,12 +45,13 @@ def numbers(series: pd.Series) -> NDArray[np.float64]:
     """float64, shape (n,); what is no number is NaN."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(object)
+    series = _flat(series)
     return pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def texts(series: pd.Series) -> NDArray[np.object_]:
     """str or None (missing), shape (n,). A whole number is written alike whether it came as 1, 1.0 or "1"."""
-    codes, values = pd.factorize(series, use_na_sentinel=True)
+    codes, values = pd.factorize(_flat(series), use_na_sentinel=True)
     words = np.array([*(_text(value) for value in values), None], dtype=object)
     return words[codes]
 
@@ -69,6 +70,13 @@ def _kind(series: pd.Series) -> Kind:
 
 def _values(series: pd.Series, kind: Kind) -> NDArray[np.float64] | NDArray[np.object_]:
     return numbers(series) if kind == "number" else texts(series)
+
+
+def _flat(series: pd.Series) -> pd.Series:
+    """Lists and objects, which a client may send as JSON, as their text."""
+    if series.dtype != object or all(isinstance(value, Hashable) for value in series):
+        return series
+    return series.map(lambda value: value if isinstance(value, Hashable) else str(value))
 
 
 def _text(value: object) -> str:
