@@ -108,7 +108,11 @@ def champion_of(folder: str, digest: str) -> Predictor | None:
 def anomaly_list(found: Sequence[Anomaly]) -> str:
     """The anomalies as Markdown."""
     lines = [f"| {one.severity} | {one.column} | {one.sentence} |" for one in found]
-    return "\n".join(["# Anomalies", "", "| severity | column | what |", "|---|---|---|", *lines]) if lines else "# No anomalies\n"
+    return (
+        "\n".join(["# Anomalies", "", "| severity | column | what |", "|---|---|---|", *lines])
+        if lines
+        else "# No anomalies\n"
+    )
 
 
 def refuse_errors(found: Sequence[Anomaly]) -> None:
@@ -127,6 +131,13 @@ def show_evaluation(evaluation: Evaluation, metrics: Any, confusion: Any, summar
     if evaluation.confusion:
         confusion.log_confusion_matrix(evaluation.confusion["labels"], evaluation.confusion["counts"])
     checks = [f"| {one.verdict} | {one.sentence} |" for one in (*evaluation.gates, *evaluation.slices)]
-    text = [f"# {evaluation.verdict}", "", *(f"- {reason}" for reason in evaluation.reasons), "", "| verdict | check |", "|---|---|"]
+    text = [
+        f"# {evaluation.verdict}",
+        "",
+        *(f"- {reason}" for reason in evaluation.reasons),
+        "",
+        "| verdict | check |",
+        "|---|---|",
+    ]
     Path(summary.path).write_text("\n".join([*text, *checks]) + "\n")
     print(f"{evaluation.verdict}: {'; '.join(evaluation.reasons)}")

@@ -22,7 +22,9 @@ def monitoring_pipeline(
         digest: The digest that the registry vouches for.
         version: The champion's version; empty: quality is that of all versions.
     """
-    watched = monitor(loop=loop, now=now, predictions=predictions, labels=labels, bundle=bundle, digest=digest, version=version)
+    watched = monitor(
+        loop=loop, now=now, predictions=predictions, labels=labels, bundle=bundle, digest=digest, version=version
+    )
     watched.set_caching_options(False)  # the logs grow
     outputs = NamedTuple("Outputs", verdict=str)
     return outputs(verdict=watched.outputs["Output"])

@@ -120,10 +120,15 @@ def _values(tensor: InferInput) -> list[Any]:
     if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
         raise InvalidInput(f"input {tensor.name!r}: shape {shape}; expected [rows] or [rows, 1]")
     try:
-        array = np.asarray(tensor.as_numpy() if tensor.datatype != "BYTES" or not isinstance(tensor.data, list) else tensor.data, dtype=object)
+        array = np.asarray(
+            tensor.as_numpy() if tensor.datatype != "BYTES" or not isinstance(tensor.data, list) else tensor.data,
+            dtype=object,
+        )
         return [_scalar(value) for value in array.reshape(-1).tolist()]
     except (ValueError, TypeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"input {tensor.name!r}: data does not fit shape {shape} and datatype {tensor.datatype}: {error}") from None
+        raise InvalidInput(
+            f"input {tensor.name!r}: data does not fit shape {shape} and datatype {tensor.datatype}: {error}"
+        ) from None
 
 
 def _scalar(value: Any) -> Any:

@@ -26,7 +26,9 @@ class Batcher(Generic[Item, Result]):
     more. If a batch fails, each of its requests is computed alone, so that one bad request does not fail its neighbours.
     """
 
-    def __init__(self, compute: Callable[[list[Item]], list[Result]], max_rows: int, seen: Callable[[int], None]) -> None:
+    def __init__(
+        self, compute: Callable[[list[Item]], list[Result]], max_rows: int, seen: Callable[[int], None]
+    ) -> None:
         self._compute = compute
         self._max_rows = max_rows
         self._seen = seen

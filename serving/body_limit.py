@@ -41,5 +41,7 @@ class BodyLimit:
             await self._refuse(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = JSONResponse({"error": f"the body is larger than {self._max} bytes (serving.limits.maxBodyBytes)"}, 413)
+        answer = JSONResponse(
+            {"error": f"the body is larger than {self._max} bytes (serving.limits.maxBodyBytes)"}, 413
+        )
         await answer(scope, receive, send)

@@ -1,6 +1,6 @@
 """The log writer: takes labels at /v1/feedback and turns both logs into Parquet.
 
-    python -m trimtab.serving.collector --home DIR --port P
+python -m trimtab.serving.collector --home DIR --port P
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class Collector:
         self.trouble = ""
         self.registry = CollectorRegistry()
         self._accepted = Counter("trimtab_labels_total", "Labels accepted", registry=self.registry)
-        self._compacted = Counter("trimtab_segments_compacted_total", "Journal segments turned to Parquet", registry=self.registry)
+        self._compacted = Counter(
+            "trimtab_segments_compacted_total", "Journal segments turned to Parquet", registry=self.registry
+        )
         self._full = Gauge("trimtab_log_trouble", "1 while a log cannot be written", registry=self.registry)
 
     def take(self, labels: list[Label], time: datetime) -> int:
@@ -143,7 +145,10 @@ def _parse(body: bytes) -> list[Label]:
     try:
         found: Any = shape.model_validate_json(body)
     except ValidationError as error:
-        said = [f"{'.'.join(str(part) for part in one['loc']) or 'body'}: {one['msg']}" for one in error.errors(include_url=False)[:10]]
+        said = [
+            f"{'.'.join(str(part) for part in one['loc']) or 'body'}: {one['msg']}"
+            for one in error.errors(include_url=False)[:10]
+        ]
         wanted = 'expected {"id": "...", "label": ...} or {"labels": [{...}, ...]}'
         raise HTTPException(422, f"{'; '.join(said)}. {wanted}") from error
     return list(found.labels) if isinstance(found, Labels) else [found]
@@ -186,7 +191,14 @@ def main() -> None:
     except StorageFull as error:
         sys.exit(f"the collector cannot start: {error}")
     app = application(collector, arguments.accept_time_header)
-    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+    uvicorn.run(
+        app,
+        host=arguments.host,
+        port=arguments.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=10,
+    )
 
 
 if __name__ == "__main__":

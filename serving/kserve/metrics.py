@@ -15,9 +15,13 @@ class ServerMetrics:
         labels, values = ("model", "version"), (model, version)
         self.requests = Counter("trimtab_requests_total", "Requests answered", (*labels, "protocol", "shadow"))
         self.rows = Counter("trimtab_rows_total", "Rows answered", labels).labels(*values)
-        self.refused = Counter("trimtab_refused_total", "Requests refused because of what they asked", labels).labels(*values)
+        self.refused = Counter("trimtab_refused_total", "Requests refused because of what they asked", labels).labels(
+            *values
+        )
         self.failed = Counter("trimtab_failed_total", "Requests that failed in the model", labels).labels(*values)
-        self.unlogged = Counter("trimtab_unlogged_total", "Rows whose record could not be stored", labels).labels(*values)
+        self.unlogged = Counter("trimtab_unlogged_total", "Rows whose record could not be stored", labels).labels(
+            *values
+        )
         self.latency = Histogram("trimtab_latency_seconds", "Time to answer", labels, buckets=_LATENCY).labels(*values)
         self.batch = Histogram("trimtab_batch_rows", "Rows computed together", labels, buckets=_ROWS).labels(*values)
         Gauge("trimtab_model_info", "1 for the version served", (*labels, "digest"))

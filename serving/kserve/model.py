@@ -142,7 +142,8 @@ class BundleModel(Model):  # type: ignore[misc] - kserve has no types
         kinds = {"string": "BYTES", "integer": "INT64", "number": "FP64", "boolean": "BOOL", "empty": "BYTES"}
         contract = self._predictor.contract.by_name
         return [
-            {"name": name, "datatype": kinds[contract[name].type], "shape": [-1]} for name in self._predictor.manifest.columns
+            {"name": name, "datatype": kinds[contract[name].type], "shape": [-1]}
+            for name in self._predictor.manifest.columns
         ]
 
     def get_output_types(self) -> list[dict[str, Any]]:

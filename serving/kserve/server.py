@@ -1,6 +1,6 @@
 """One version's model server: KServe's, on a stated address, with its control endpoints shut.
 
-    python -m trimtab.serving.kserve.server --name N --version V --bundle DIR --digest sha256:... --log-dir DIR --http-port P
+python -m trimtab.serving.kserve.server --name N --version V --bundle DIR --digest sha256:... --log-dir DIR --http-port P
 """
 
 from __future__ import annotations
@@ -93,7 +93,11 @@ class _Server(ModelServer):  # type: ignore[misc] - kserve has no types
         self._register_and_check_atleast_one_model_is_ready([model])
         self.model_repository_extension = _NoControl(self.registered_models)
         self._rest_server = _Rest(
-            "kserve.model_server:app", self.dataplane, self.model_repository_extension, self.http_port, grace_period=_GRACE_SECONDS
+            "kserve.model_server:app",
+            self.dataplane,
+            self.model_repository_extension,
+            self.http_port,
+            grace_period=_GRACE_SECONDS,
         )
         self._rest_server.max_body_bytes = max_body_bytes
         self._rest_server.config.host = host
@@ -121,7 +125,9 @@ def _say(status: int) -> Any:
 
 
 def _arguments(given: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m trimtab.serving.kserve.server", description="Serve one model version.")
+    parser = argparse.ArgumentParser(
+        prog="python -m trimtab.serving.kserve.server", description="Serve one model version."
+    )
     parser.add_argument("--name", required=True, help="the model's name in the URL")
     parser.add_argument("--version", required=True, help="the version, for answers, log and metrics")
     parser.add_argument("--bundle", required=True, type=Path, help="the bundle's folder")
@@ -133,7 +139,9 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--max-rows", type=int, default=1000, help="most rows in one request")
     parser.add_argument("--max-batch-rows", type=int, default=64, help="most rows computed at once")
     parser.add_argument("--max-body-bytes", type=int, default=4 << 20, help="largest request body")
-    parser.add_argument("--when-full", choices=("refuse", "serve"), default="refuse", help="what to do when the log has no room")
+    parser.add_argument(
+        "--when-full", choices=("refuse", "serve"), default="refuse", help="what to do when the log has no room"
+    )
     parser.add_argument("--no-scores", action="store_true", help="do not log scores")
     parser.add_argument("--accept-time-header", action="store_true", help="replay: requests carry their own time")
     return parser.parse_args(given)
@@ -158,9 +166,7 @@ def main(given: list[str]) -> int:
         when_full=arguments.when_full,
         virtual_time=arguments.accept_time_header,
     )
-    model = BundleModel(
-        arguments.name, predictor, journal, settings, ServerMetrics(arguments.name, arguments.version)
-    )
+    model = BundleModel(arguments.name, predictor, journal, settings, ServerMetrics(arguments.name, arguments.version))
     server = _Server(
         http_port=arguments.http_port,
         grpc_port=arguments.grpc_port,

@@ -26,7 +26,12 @@ def test_periods_cover_the_stretch_without_gap_or_overlap(since: datetime, lengt
 
 def test_months_begin_on_their_first_day() -> None:
     found = list(periods(datetime(1984, 11, 15, tzinfo=UTC), datetime(1985, 2, 10, tzinfo=UTC), 0))
-    assert [start.strftime("%Y-%m-%d") for start, _ in found] == ["1984-11-15", "1984-12-01", "1985-01-01", "1985-02-01"]
+    assert [start.strftime("%Y-%m-%d") for start, _ in found] == [
+        "1984-11-15",
+        "1984-12-01",
+        "1985-01-01",
+        "1985-02-01",
+    ]
 
 
 def test_a_month_that_is_none_is_refused_by_name() -> None:

@@ -10,7 +10,8 @@ from trimtab.errors import Refused
 from trimtab.spec import ModelLoop
 
 _CSV = "order_id,at,amount,country,fraud\n" + "".join(
-    f"{n},2024-01-{1 + n % 28:02d}T10:00:00,{n * 1.5},{'NO' if n % 2 else 'SE'},{'yes' if n % 7 == 0 else 'no'}\n" for n in range(60)
+    f"{n},2024-01-{1 + n % 28:02d}T10:00:00,{n * 1.5},{'NO' if n % 2 else 'SE'},{'yes' if n % 7 == 0 else 'no'}\n"
+    for n in range(60)
 )
 
 
@@ -22,7 +23,12 @@ def test_the_time_column_and_the_id_are_found(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "orders.csv").write_text(_CSV)
     write(None, "fraud", None, "fraud", tmp_path)
     spec = _written(tmp_path).spec
-    assert (spec.scope.problem, spec.data.label.column, spec.data.time.column, spec.data.id) == ("classification", "fraud", "at", "order_id")
+    assert (spec.scope.problem, spec.data.label.column, spec.data.time.column, spec.data.id) == (
+        "classification",
+        "fraud",
+        "at",
+        "order_id",
+    )
     assert spec.data.source.path == "orders.csv"
     assert "trimtab run" in capsys.readouterr().out
 
@@ -56,7 +62,9 @@ def test_names_that_yaml_would_misread_are_quoted(tmp_path: Path) -> None:
         ((Path("missing.csv"), "fraud", None), "no such file"),
     ],
 )
-def test_what_is_missing_is_said(tmp_path: Path, arguments: tuple[Path | None, str | None, str | None], sentence: str) -> None:
+def test_what_is_missing_is_said(
+    tmp_path: Path, arguments: tuple[Path | None, str | None, str | None], sentence: str
+) -> None:
     (tmp_path / "orders.csv").write_text(_CSV)
     with pytest.raises(Refused, match=sentence):
         write(*arguments, None, tmp_path)

@@ -24,7 +24,9 @@ def test_a_second_owner_is_refused_with_the_first_ones_pid(tmp_path: Path) -> No
 
 def test_an_owner_killed_with_9_leaves_the_loop_free(tmp_path: Path) -> None:
     path = tmp_path / "owner.json"
-    holder = subprocess.Popen([sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     found = owner_of(path)

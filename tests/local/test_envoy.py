@@ -53,7 +53,8 @@ def test_a_server_that_comes_back_on_another_port_loses_nothing(world: EnvoyWorl
     with Load(world.router.address) as load:
         load.await_more(50)
         world.router.apply(Routes(world.server("1")))
-        first.terminate()  # as the servers' supervisor does, once the routes have moved
+        load.await_more(50)  # requests whose route was chosen before have ended: the supervisor waits for them too
+        first.terminate()
         first.communicate()
         load.await_more(200)
     assert load.lost == {}
@@ -112,6 +113,13 @@ def test_the_only_server_killed_is_answered_with_503_until_it_is_back(world: Env
     assert "no server of this model" in answer["error"]
     world.server("1", int(target.address.rpartition(":")[2]))
     until(lambda: world.send("back") == "1", 5)
+
+
+def test_the_only_server_is_tried_even_if_its_health_checks_fail(world: EnvoyWorld) -> None:
+    world.router.apply(Routes(world.server("1")))
+    world.mode("1", "unready")
+    until(lambda: "health_flags::/failed_active_hc" in world.router._admin.get("/clusters"))
+    assert world.send("busy") == "1"
 
 
 def test_envoy_killed_with_9_is_restored_by_the_next_apply(world: EnvoyWorld) -> None:

@@ -118,7 +118,9 @@ def _time(frame: pd.DataFrame, columns: list[str], wanted: str | None) -> tuple[
     lower = {column.lower(): column for column in columns}
     if "year" in lower:
         parts = {part: lower[part] for part in ("year", "month", "day") if part in lower}
-        return "{" + ", ".join(f"{part}: {_quoted(column)}" for part, column in parts.items()) + "}", list(parts.values())
+        return "{" + ", ".join(f"{part}: {_quoted(column)}" for part, column in parts.items()) + "}", list(
+            parts.values()
+        )
     for column in columns:
         if _holds_times(frame[column]):
             return f"{{column: {_quoted(column)}}}", [column]
@@ -160,5 +162,13 @@ def _loop_name(wanted: str | None, folder: Path, source: Path) -> str:
 
 
 def _quoted(text: str) -> str:
-    plain = re.fullmatch(r"[A-Za-z_][\w./-]*", text) and text.lower() not in ("yes", "no", "on", "off", "true", "false", "null")
+    plain = re.fullmatch(r"[A-Za-z_][\w./-]*", text) and text.lower() not in (
+        "yes",
+        "no",
+        "on",
+        "off",
+        "true",
+        "false",
+        "null",
+    )
     return text if plain else "'" + text.replace("'", "''") + "'"

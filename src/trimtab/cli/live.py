@@ -76,7 +76,9 @@ def _tell_ready(loop: Loop, console: Console, told: str) -> str:
     if champion is None or champion.state != "ready" or told == champion.version:
         return told
     name, address = loop.document.metadata.name, loop.world.router.address
-    console.print(f"{_clock()} version {champion.version} is ready at http://{address}/v1/models/{name}:predict", soft_wrap=True)
+    console.print(
+        f"{_clock()} version {champion.version} is ready at http://{address}/v1/models/{name}:predict", soft_wrap=True
+    )
     return champion.version
 
 
@@ -96,6 +98,8 @@ def down(file: Path | None, home: Path | None) -> None:
     give_up = time.monotonic() + _STOP_SECONDS
     while owner_of(found.home.owner) is not None:
         if time.monotonic() > give_up:
-            raise TrimtabError(f"process {owner['pid']} did not stop within {_STOP_SECONDS:.0f} s. Look at what it does, or: kill -9 {owner['pid']}")
+            raise TrimtabError(
+                f"process {owner['pid']} did not stop within {_STOP_SECONDS:.0f} s. Look at what it does, or: kill -9 {owner['pid']}"
+            )
         time.sleep(0.05)
     console.print(f"stopped process {owner['pid']} ({owner['command']})")

@@ -21,13 +21,20 @@ app = typer.Typer(
     add_completion=True,
     epilog="Start with: trimtab init, trimtab validate, trimtab run, trimtab up. The document: docs/loop-yaml.md",
 )
-app.add_typer(pipeline.app, name="pipeline", help="Run and inspect compiled KFP pipelines on this machine.", rich_help_panel="Pipelines")
+app.add_typer(
+    pipeline.app,
+    name="pipeline",
+    help="Run and inspect compiled KFP pipelines on this machine.",
+    rich_help_panel="Pipelines",
+)
 
 _LIFE, _WATCH, _STEER, _PIPE = "Life of a loop", "Look", "Steer", "Pipelines"
 
 File = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads this at run time
-    typer.Argument(metavar="[FILE]", help="A loop.yaml or its folder; default: the nearest one upward.", show_default=False),
+    typer.Argument(
+        metavar="[FILE]", help="A loop.yaml or its folder; default: the nearest one upward.", show_default=False
+    ),
 ]
 HomeOption = Annotated[
     Optional[Path],  # noqa: UP045
@@ -53,7 +60,9 @@ def _global(
 def init(
     source: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Argument(metavar="[CSV]", help="Your data; default: the only CSV or Parquet file here.", show_default=False),
+        typer.Argument(
+            metavar="[CSV]", help="Your data; default: the only CSV or Parquet file here.", show_default=False
+        ),
     ] = None,
     label: Annotated[Optional[str], typer.Option(help="The column to predict.", show_default=False)] = None,  # noqa: UP045
     time: Annotated[
@@ -97,7 +106,9 @@ def run(
 def up(
     file: File = None,
     home: HomeOption = None,
-    port: Annotated[Optional[int], typer.Option(help="Listen here instead of serving.port.", show_default=False)] = None,  # noqa: UP045
+    port: Annotated[
+        Optional[int], typer.Option(help="Listen here instead of serving.port.", show_default=False)
+    ] = None,  # noqa: UP045
     every: Annotated[float, typer.Option(help="Seconds between turns.", min=0.2)] = 5.0,
 ) -> None:
     """Run the loop: serve, watch, retrain and release until Ctrl-C."""
@@ -228,7 +239,9 @@ def compile_(
 @app.command(rich_help_panel=_PIPE)
 def submit(
     file: File = None,
-    host: Annotated[str, typer.Option(help="URL of the KFP API, such as http://localhost:8888.", envvar="KFP_HOST")] = "",
+    host: Annotated[
+        str, typer.Option(help="URL of the KFP API, such as http://localhost:8888.", envvar="KFP_HOST")
+    ] = "",
     as_of: Annotated[str, typer.Option("--as-of", help="Train as if it were this day.")] = "",
     json: Json = False,
 ) -> None:

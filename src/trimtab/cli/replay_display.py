@@ -36,7 +36,9 @@ class LiveDisplay:
 
     def __enter__(self) -> LiveDisplay:
         self._live.__enter__()
-        self._live.update(Panel(Text("starting the collector, the router and the first training …"), title=self._title()))
+        self._live.update(
+            Panel(Text("starting the collector, the router and the first training …"), title=self._title())
+        )
         return self
 
     def __exit__(self, *details: object) -> None:

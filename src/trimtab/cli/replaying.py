@@ -50,7 +50,9 @@ def replay(
     if fresh and owner is None and found.home.root.exists():
         shutil.rmtree(found.home.root)
     elif owner is None and found.home.ledger.exists():
-        raise Refused(f"{found.home.root} holds the state of an earlier loop. Add --fresh to forget it, or give another --home")
+        raise Refused(
+            f"{found.home.root} holds the state of an earlier loop. Add --fresh to forget it, or give another --home"
+        )
     with owning(found.home.make().owner, "trimtab replay"):
         frame = wiring.history(found.document, found.path)
         first, last = _span(frame, since, until)
@@ -58,7 +60,9 @@ def replay(
         world = wiring.replay_world(found.document, found.path, found.home)
         with PeakMemory() as memory:
             try:
-                summary, story = _live_through(found, world, frame, (first, last, turn_days), quiet or as_json, console, marked, began, memory)
+                summary, story = _live_through(
+                    found, world, frame, (first, last, turn_days), quiet or as_json, console, marked, began, memory
+                )
             finally:
                 world.close()
     page = _write(found, story, summary)
@@ -109,11 +113,15 @@ def _live_through(
 def _span(frame: pd.DataFrame, since: str, until: str) -> tuple[Any, Any]:
     oldest, newest = frame["_time"].min(), frame["_time"].max()
     if not since:
-        raise Refused(f"say where the traffic begins: --from YEAR-MONTH, between {oldest:%Y-%m} and {newest:%Y-%m}; earlier rows train")
+        raise Refused(
+            f"say where the traffic begins: --from YEAR-MONTH, between {oldest:%Y-%m} and {newest:%Y-%m}; earlier rows train"
+        )
     first = parse_day(since, "--from")
     last = parse_day(until, "--until") if until else (newest + pd.Timedelta(days=1)).normalize().to_pydatetime()
     if not oldest < pd.Timestamp(first) < newest:
-        raise Refused(f"--from {since}: the source has rows from {oldest:%Y-%m-%d} to {newest:%Y-%m-%d}; choose a month between")
+        raise Refused(
+            f"--from {since}: the source has rows from {oldest:%Y-%m-%d} to {newest:%Y-%m-%d}; choose a month between"
+        )
     if last <= first:
         raise Refused(f"--until {until} is not after --from {since}")
     return first, last

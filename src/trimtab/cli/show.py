@@ -69,14 +69,18 @@ def _status_rows(view: Mapping[str, Any]) -> list[tuple[str, str]]:
     owner = view["owner"]
     running = f"pid {owner['pid']} ({owner['command']})" if owner else "not running; start it with: trimtab up"
     rows = [("loop", f"[bold]{view['loop']}[/]"), ("process", running), ("state", view["home"])]
-    rows.append(("champion", f"version {view['champion']}" if view["champion"] else "none yet; train one with: trimtab run"))
+    rows.append(
+        ("champion", f"version {view['champion']}" if view["champion"] else "none yet; train one with: trimtab run")
+    )
     if view["candidate"]:
         shares = f"{view['candidate_percent']} % of traffic, {view['mirror_percent']} % mirrored"
         rows.append(("candidate", f"version {view['candidate']}: {shares}"))
     if view["training"]:
         rows.append(("training", view["training"]))
     for name, one in view["quality"].items():
-        rows.append((name, f"{one['value']:.4g}  ({one['low']:.4g} to {one['high']:.4g}, over {one['n']} matured labels)"))
+        rows.append(
+            (name, f"{one['value']:.4g}  ({one['low']:.4g} to {one['high']:.4g}, over {one['n']} matured labels)")
+        )
     counts = view["labels"]
     if counts:
         rows.append(("predictions", f"{counts['answers']:,} in the window"))
@@ -126,7 +130,9 @@ def reports(file: Path | None, home: Path | None, open_newest: bool, as_json: bo
     if as_json:
         print(json.dumps(entries, indent=2))
     elif not entries:
-        Console().print(f"no monitoring report yet; one is made every {found.document.spec.monitoring.every} of traffic")
+        Console().print(
+            f"no monitoring report yet; one is made every {found.document.spec.monitoring.every} of traffic"
+        )
     else:
         table = Table(box=None, padding=(0, 2, 0, 0))
         for name in ("time", "verdict", "report"):

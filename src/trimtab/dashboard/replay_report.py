@@ -69,7 +69,17 @@ def _figures(replay: Mapping[str, Any]) -> list[dict[str, str]]:
     figures += [
         {"name": "predictions", "value": f"{summary['predictions']:,}", "note": "each a real HTTP request", "tone": ""},
         {"name": "lost or answered twice", "value": str(lost), "note": "", "tone": "bad" if lost else ""},
-        {"name": "retrained", "value": str(summary["retrains"]), "note": f"{summary['promotions']} promoted", "tone": ""},
-        {"name": "rolled back or rejected", "value": str(summary["rollbacks"] + summary["rejections"]), "note": "", "tone": ""},
+        {
+            "name": "retrained",
+            "value": str(summary["retrains"]),
+            "note": f"{summary['promotions']} promoted",
+            "tone": "",
+        },
+        {
+            "name": "rolled back or rejected",
+            "value": str(summary["rollbacks"] + summary["rejections"]),
+            "note": "",
+            "tone": "",
+        },
     ]
     return figures

@@ -39,7 +39,7 @@ def conditions(spec: LoopSpec, state: LoopState, observed: Observed) -> Iterator
     quality, seen, causes = (
         _fresh_quality(spec, state, observed),
         _fresh_monitoring(state, observed),
-        spec.retraining.on,
+        spec.retraining.causes,
     )
     if "quality" in causes and quality is not None:
         yield from _quality(spec, quality, observed.now)

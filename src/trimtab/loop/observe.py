@@ -7,7 +7,15 @@ from datetime import datetime, timedelta
 
 from trimtab.decisions.exact import decode
 from trimtab.decisions.monitoring import MonitoringVerdict
-from trimtab.decisions.observed import FeatureDrift, MonitoringSeen, Observed, RunSeen, ServerSeen, UnseenClass, WishSeen
+from trimtab.decisions.observed import (
+    FeatureDrift,
+    MonitoringSeen,
+    Observed,
+    RunSeen,
+    ServerSeen,
+    UnseenClass,
+    WishSeen,
+)
 from trimtab.decisions.state import Count, LoopState
 from trimtab.loop.evidence import Evidence, gather
 from trimtab.ports.pipelines import PipelineRunner

@@ -28,7 +28,9 @@ def owning(path: Path, command: str) -> Iterator[None]:
                 f"this loop is already run by process {owner.get('pid', '?')} ({owner.get('command', '?')}, since "
                 f"{owner.get('since', '?')}). Stop it with `trimtab down`, or give another state folder with --home"
             ) from error
-        text = json.dumps({"pid": os.getpid(), "command": command, "since": datetime.now(UTC).isoformat(timespec="seconds")})
+        text = json.dumps(
+            {"pid": os.getpid(), "command": command, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text.encode(), 0)
         yield

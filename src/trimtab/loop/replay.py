@@ -98,7 +98,9 @@ class Replay:
             rows = self._frame[(times >= start) & (times < end)]
             self._say(at=f"{start:%Y-%m}", activity=f"{len(rows)} requests", done=number, period_finished=False)
             self._serve(_rows(rows, columns), frozen)
-            due = self._frame[(known >= start) & (known < end) & (times >= self._since) & self._frame[label.column].notna()]
+            due = self._frame[
+                (known >= start) & (known < end) & (times >= self._since) & self._frame[label.column].notna()
+            ]
             self._label(due, label.column, label.delay)
             self._note(start, end, rows)
             self._say(activity="looking at the evidence")
@@ -119,7 +121,9 @@ class Replay:
             if view.state == "ready":
                 return view.address, self._columns(found.version)
             if view.state == "failed" or time.monotonic() > give_up:
-                raise TrimtabError(f"the frozen baseline did not start: {view.reason or 'it is not ready after minutes'}")
+                raise TrimtabError(
+                    f"the frozen baseline did not start: {view.reason or 'it is not ready after minutes'}"
+                )
             time.sleep(0.05)
 
     def _serve(self, rows: list[Row], frozen: str) -> None:
@@ -180,7 +184,9 @@ class Replay:
             self._say(predictions=len(self.record.answers))
             return
         truth = [text_of(value) for value in rows[spec.data.label.column]]
-        right = np.array([text_of(one.prediction) == true for one, true in zip(self.record.answers, truth, strict=True)])
+        right = np.array(
+            [text_of(one.prediction) == true for one, true in zip(self.record.answers, truth, strict=True)]
+        )
         kept = np.array([text_of(one.prediction) == true for one, true in zip(self.record.frozen, truth, strict=True)])
         years = rows["_time"].dt.year.to_numpy()
         every = range(self._since.year, self._until.year + 1)
@@ -189,7 +195,9 @@ class Replay:
             recent=float(right[-_RECENT:].mean()),
             frozen_recent=float(kept[-_RECENT:].mean()),
             loop_by_year=tuple(float(right[years == year].mean()) if (years == year).any() else None for year in every),
-            frozen_by_year=tuple(float(kept[years == year].mean()) if (years == year).any() else None for year in every),
+            frozen_by_year=tuple(
+                float(kept[years == year].mean()) if (years == year).any() else None for year in every
+            ),
         )
 
     def _say(self, **changes: Any) -> None:

@@ -84,12 +84,17 @@ async def predict_together(rows: Sequence[Row], address: str, model: str, most_r
             part = rows[start : start + most_rows]
             body = {"instances": [dict(row.features) for row in part]}
             headers = {"x-trimtab-time": part[0].time.isoformat()}
-            async with session.post(f"http://{address}/v1/models/{model}:predict", json=body, headers=headers) as response:
+            async with session.post(
+                f"http://{address}/v1/models/{model}:predict", json=body, headers=headers
+            ) as response:
                 if response.status != 200:
-                    raise TrimtabError(f"the baseline at {address} answered {response.status}: {(await response.text())[:300]}")
+                    raise TrimtabError(
+                        f"the baseline at {address} answered {response.status}: {(await response.text())[:300]}"
+                    )
                 found = await response.json()
             answers.extend(
-                Answer(row.id, value, str(found.get("version", ""))) for row, value in zip(part, found["predictions"], strict=True)
+                Answer(row.id, value, str(found.get("version", "")))
+                for row, value in zip(part, found["predictions"], strict=True)
             )
     return answers
 

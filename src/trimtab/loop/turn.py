@@ -82,11 +82,15 @@ class Loop:
                 return turn
             while self._waiting(state, training):
                 if time.monotonic() > until:
-                    raise TrimtabError(f"nothing moved for {limit_seconds:.0f} s at turn {turn.number}; look at: trimtab status")
+                    raise TrimtabError(
+                        f"nothing moved for {limit_seconds:.0f} s at turn {turn.number}; look at: trimtab status"
+                    )
                 time.sleep(_POLL_SECONDS)
 
     def _busy(self, state: LoopState, training: bool) -> bool:
-        return (training and state.training is not None) or state.monitoring is not None or self._waiting(state, training)
+        return (
+            (training and state.training is not None) or state.monitoring is not None or self._waiting(state, training)
+        )
 
     def _waiting(self, state: LoopState, training: bool) -> bool:
         """Whether a run or a server start that the state wants is still under way."""

@@ -19,8 +19,12 @@ class Source(Section):
     delimiter: str = Field(",", min_length=1, max_length=1, description="Column separator of a CSV.")
     missing: tuple[str, ...] = Field(("", "NA", "NaN", "null"), description="What counts as a missing value in a CSV.")
     query: str | None = Field(None, description="SQL to run instead of reading a file.")
-    url: str = Field("duckdb://", description="SQLAlchemy URL for `query`, without a password; duckdb:// reads files by SQL.")
-    url_env: str | None = Field(None, description="Name of the environment variable that holds the URL with its secret.")
+    url: str = Field(
+        "duckdb://", description="SQLAlchemy URL for `query`, without a password; duckdb:// reads files by SQL."
+    )
+    url_env: str | None = Field(
+        None, description="Name of the environment variable that holds the URL with its secret."
+    )
 
 
 class EventTime(Section):
@@ -48,14 +52,17 @@ class ColumnContract(Section):
     min: float | None = Field(None, description="Least value allowed.")
     max: float | None = Field(None, description="Greatest value allowed.")
     domain: tuple[str, ...] = Field((), description="The only values allowed, for strings.")
-    max_missing_share: float | None = Field(None, ge=0, le=1, description="Share of missing values allowed; 0 means required.")
+    max_missing_share: float | None = Field(
+        None, ge=0, le=1, description="Share of missing values allowed; 0 means required."
+    )
 
 
 class Split(Section):
     """How training rows and hold-out rows are told apart."""
 
     by: Literal["time", "entity", "stratified"] = Field(
-        "time", description="time: the newest rows are held out; entity: whole entities; stratified: at random within each class."
+        "time",
+        description="time: the newest rows are held out; entity: whole entities; stratified: at random within each class.",
     )
     holdout: float = Field(0.2, gt=0, lt=1, description="Share of rows held out for the quality gates.")
 
@@ -68,7 +75,13 @@ class Data(Section):
     label: Label = Field(description="What is predicted.")
     id: str | None = Field(None, description="A column that names each row; default: the row's position in the source.")
     entity: str | None = Field(None, description="A column that names the thing observed; needed to split by entity.")
-    ignore: tuple[str, ...] = Field((), description="Columns never used as features, such as those that leak the label.")
-    contract: dict[str, ColumnContract] = Field(default_factory=dict, description="Column name to what it must look like.")
+    ignore: tuple[str, ...] = Field(
+        (), description="Columns never used as features, such as those that leak the label."
+    )
+    contract: dict[str, ColumnContract] = Field(
+        default_factory=dict, description="Column name to what it must look like."
+    )
     split: Split = Field(Split(), description="How the hold-out is chosen.")
-    use_feedback: bool = Field(True, description="Train also on served rows whose label came back through /v1/feedback.")
+    use_feedback: bool = Field(
+        True, description="Train also on served rows whose label came back through /v1/feedback."
+    )

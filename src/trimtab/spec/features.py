@@ -12,8 +12,12 @@ from trimtab.spec.section import Section
 class Numeric(Section):
     """What is done to numbers."""
 
-    impute: Literal["median", "mean", "zero", "none"] = Field("median", description="What stands in for a missing number.")
-    scale: Literal["none", "standard"] = Field("none", description="standard: mean 0 and deviation 1 over the training rows.")
+    impute: Literal["median", "mean", "zero", "none"] = Field(
+        "median", description="What stands in for a missing number."
+    )
+    scale: Literal["none", "standard"] = Field(
+        "none", description="standard: mean 0 and deviation 1 over the training rows."
+    )
 
 
 class Categorical(Section):
@@ -32,7 +36,9 @@ class Cross(Section):
 class Features(Section):
     """Transforms, crosses and selection."""
 
-    include: tuple[str, ...] = Field((), description="Columns to use; empty means all but id, time, label, entity and ignored ones.")
+    include: tuple[str, ...] = Field(
+        (), description="Columns to use; empty means all but id, time, label, entity and ignored ones."
+    )
     numeric: Numeric = Field(Numeric(), description="What is done to numbers.")
     categorical: Categorical = Field(Categorical(), description="What is done to strings and booleans.")
     crosses: tuple[Cross, ...] = Field((), description="Columns to join into one category.")

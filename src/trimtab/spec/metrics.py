@@ -35,7 +35,9 @@ KNOWN: dict[str, KnownMetric] = {
         KnownMetric("mae", "model", _NUMBERS, False, "mean absolute error, in the label's unit"),
         KnownMetric("rmse", "model", _NUMBERS, False, "root mean squared error, in the label's unit"),
         KnownMetric("r2", "model", _NUMBERS, True, "share of the label's variance explained"),
-        KnownMetric("error_rate", "software", _BOTH, False, "share of requests not answered by the version they were sent to"),
+        KnownMetric(
+            "error_rate", "software", _BOTH, False, "share of requests not answered by the version they were sent to"
+        ),
         KnownMetric("latency_p50_ms", "software", _BOTH, False, "median latency of an answer, milliseconds"),
         KnownMetric("latency_p99_ms", "software", _BOTH, False, "99th percentile latency of an answer, milliseconds"),
         KnownMetric("volume", "software", _BOTH, True, "predictions in the monitoring window"),

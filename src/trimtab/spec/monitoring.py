@@ -11,10 +11,15 @@ class Drift(Section):
     """When a feature counts as drifted."""
 
     false_alarm_rate: float = Field(
-        0.01, gt=0, lt=0.5, description="Share of windows without any change that may raise a drift alarm, over all features."
+        0.01,
+        gt=0,
+        lt=0.5,
+        description="Share of windows without any change that may raise a drift alarm, over all features.",
     )
     least_rows: int = Field(200, ge=10, description="A window with fewer rows is insufficient evidence.")
-    least_psi: float = Field(0.1, ge=0, description="A population stability index below this never counts, however sure.")
+    least_psi: float = Field(
+        0.1, ge=0, description="A population stability index below this never counts, however sure."
+    )
 
 
 class Alarm(Section):

@@ -15,7 +15,9 @@ class EvidenceWanted(Section):
     least_requests: int = Field(200, ge=0, description="Requests that the candidate answered or shadowed at this step.")
     least_labels: int = Field(100, ge=0, description="Matured labels of rows on which both versions are compared.")
     longest_wait: Duration = Field(
-        "30d", validate_default=True, description="With too little evidence for this long, the release holds and says so."
+        "30d",
+        validate_default=True,
+        description="With too little evidence for this long, the release holds and says so.",
     )
 
 
@@ -38,7 +40,9 @@ class Release(Section):
         description="shadow: mirror all traffic, then wait for a person; canary: shadow, then the steps; blue-green: shadow, then all at once.",
     )
     shadow: bool = Field(True, description="Whether a canary or blue-green release starts by mirroring all traffic.")
-    steps: tuple[int, ...] = Field((5, 25, 50), description="Percent of traffic at each canary step, rising, below 100.")
+    steps: tuple[int, ...] = Field(
+        (5, 25, 50), description="Percent of traffic at each canary step, rising, below 100."
+    )
     step_least: Duration = Field("1h", validate_default=True, description="A step lasts at least this long.")
     evidence: EvidenceWanted = Field(EvidenceWanted(), description="How much must be seen at each step.")
     roll_back_when: RollBackWhen = Field(RollBackWhen(), description="What ends a release.")

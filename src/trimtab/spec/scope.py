@@ -14,9 +14,12 @@ Problem = Literal["classification", "regression"]
 class Metric(Section):
     """One metric that somebody promised; gates and alarms may name only metrics of this list."""
 
-    name: str = Field(min_length=1, description="The metric's name; model, software and data metrics must be known ones.")
+    name: str = Field(
+        min_length=1, description="The metric's name; model, software and data metrics must be known ones."
+    )
     kind: Literal["model", "software", "data", "business"] = Field(
-        "model", description="What it measures. A business metric is recorded but cannot be a gate: trimtab cannot compute it."
+        "model",
+        description="What it measures. A business metric is recorded but cannot be a gate: trimtab cannot compute it.",
     )
     min: float | None = Field(None, description="The promise: never below this.")
     max: float | None = Field(None, description="The promise: never above this.")

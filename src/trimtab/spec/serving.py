@@ -30,7 +30,9 @@ class Limits(Section):
 
     max_rows: int = Field(1000, ge=1, description="Most rows in one request.")
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest request body, bytes.")
-    timeout: Duration = Field("5s", validate_default=True, description="A version that takes longer is given up for the stable one.")
+    timeout: Duration = Field(
+        "5s", validate_default=True, description="A version that takes longer is given up for the stable one."
+    )
 
 
 class Serving(Section):
@@ -38,7 +40,9 @@ class Serving(Section):
 
     runtime: Literal["kserve"] = Field("kserve", description="The model server.")
     host: str = Field("127.0.0.1", description="Address the router listens on, on one machine.")
-    port: int = Field(8080, ge=0, le=65535, description="Port the router listens on, on one machine; 0 picks a free one.")
+    port: int = Field(
+        8080, ge=0, le=65535, description="Port the router listens on, on one machine; 0 picks a free one."
+    )
     batching: Batching = Field(Batching(), description="Computing waiting requests together.")
     limits: Limits = Field(Limits(), description="Bounds on what a request may ask.")
     log: PredictionLogging = Field(PredictionLogging(), description="What is remembered of each answer.")

@@ -18,7 +18,9 @@ class Training(Section):
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The estimator's parameters by name.")
     window: Duration | None = Field(None, description="Train on rows no older than this; default: all rows.")
-    imbalance: Literal["none", "balanced"] = Field("none", description="balanced: weight rows by inverse class frequency.")
+    imbalance: Literal["none", "balanced"] = Field(
+        "none", description="balanced: weight rows by inverse class frequency."
+    )
     seed: int = Field(7, ge=0, le=2**32 - 1, description="Seed of everything random.")
     timeout: Duration = Field("30m", validate_default=True, description="The training task is stopped after this.")
     retries: int = Field(1, ge=0, le=10, description="How often a failed training task is tried again.")

@@ -149,12 +149,16 @@ def _judge(gate: Gate, spec: LoopSpec, measured: Mapping[str, Estimate], champio
     if gate.max_worse_than_champion is not None and gate.metric in champion:
         worse = champion[gate.metric] - found.value
         worse = worse if KNOWN[gate.metric].higher_is_better else -worse
-        said.append(f"champion {champion[gate.metric]:.4g} on the same rows, {gate.max_worse_than_champion:g} worse allowed")
+        said.append(
+            f"champion {champion[gate.metric]:.4g} on the same rows, {gate.max_worse_than_champion:g} worse allowed"
+        )
         verdict = "fail" if worse > gate.max_worse_than_champion else verdict
     if found.n < spec.quality.least_rows:
         said.append(f"judged from {spec.quality.least_rows} rows")
         verdict = "insufficient evidence"
-    return Check(gate.metric, verdict, f"{shown}: {', '.join(said) or 'no bound'}", found.value, found.low, found.high, found.n)
+    return Check(
+        gate.metric, verdict, f"{shown}: {', '.join(said) or 'no bound'}", found.value, found.low, found.high, found.n
+    )
 
 
 def _against_baseline(
@@ -174,14 +178,19 @@ def _slices(
     wanted: Slice, spec: LoopSpec, frame: pd.DataFrame, truth: np.ndarray, prediction: np.ndarray
 ) -> list[Check]:
     if wanted.column not in frame:
-        return [Check(wanted.column, "insufficient evidence", f"quality.slices: the rows have no column {wanted.column!r}")]
+        return [
+            Check(wanted.column, "insufficient evidence", f"quality.slices: the rows have no column {wanted.column!r}")
+        ]
     metric = wanted.metric or spec.main_metric
     values = frame[wanted.column].astype("string").fillna("(missing)").to_numpy(dtype=object)
     names, counts = np.unique(values.astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_MOST_SLICES]
     enough = max(1, int((counts[order] >= wanted.least_rows).sum()))
     confidence = 1 - (1 - spec.quality.confidence) / enough
-    return [_slice(wanted, metric, str(names[index]), values == names[index], truth, prediction, confidence) for index in order]
+    return [
+        _slice(wanted, metric, str(names[index]), values == names[index], truth, prediction, confidence)
+        for index in order
+    ]
 
 
 def _slice(

@@ -173,7 +173,9 @@ def _bytes(folder: Path, name: str) -> bytes:
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise ArtifactCorrupt(f"{folder / name} cannot be read: {error.strerror}. Restore the bundle, or train again") from error
+        raise ArtifactCorrupt(
+            f"{folder / name} cannot be read: {error.strerror}. Restore the bundle, or train again"
+        ) from error
     with os.fdopen(descriptor, "rb") as file:
         return file.read()
 

@@ -191,7 +191,9 @@ def fit(features: Features, contract: Contract, frame: pd.DataFrame) -> Transfor
         names.append(cross.columns)
     categories = tuple(_category(columns, frame, features) for columns in names)
     if not numbers and not categories and not features.time_parts:
-        raise DataRefused("no column is left to learn from: all are ignored, constant or empty. Look at data.ignore and features.include")
+        raise DataRefused(
+            "no column is left to learn from: all are ignored, constant or empty. Look at data.ignore and features.include"
+        )
     return Transform(numbers=numbers, categories=categories, time_parts=features.time_parts)
 
 
@@ -204,7 +206,9 @@ def _number(name: str, values: pd.Series, features: Features) -> NumberColumn:
     if features.numeric.scale == "none":
         return NumberColumn(column=name, fill=filled)
     deviation = float(np.std(known))
-    return NumberColumn(column=name, fill=filled, mean=float(np.mean(known)), deviation=deviation if deviation > 0 else 1.0)
+    return NumberColumn(
+        column=name, fill=filled, mean=float(np.mean(known)), deviation=deviation if deviation > 0 else 1.0
+    )
 
 
 def _category(columns: tuple[str, ...], frame: pd.DataFrame, features: Features) -> CategoryColumn:

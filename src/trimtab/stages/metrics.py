@@ -71,7 +71,9 @@ def estimate(
     if metric in ("mae", "log_loss"):
         return _mean(columns[0], point, n, tail)
     rows = generator.integers(0, n, size=(_DRAWS, n))
-    return _interval(point, np.array([_statistic(metric, *(column[chosen] for column in columns)) for chosen in rows]), n, tail)
+    return _interval(
+        point, np.array([_statistic(metric, *(column[chosen] for column in columns)) for chosen in rows]), n, tail
+    )
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -82,7 +84,9 @@ def confusion(truth: np.ndarray, prediction: np.ndarray) -> tuple[list[str], np.
     return [str(name) for name in names], counts
 
 
-def reliability(truth: np.ndarray, prediction: np.ndarray, scores: np.ndarray, bins: int = _BINS) -> list[dict[str, float]]:
+def reliability(
+    truth: np.ndarray, prediction: np.ndarray, scores: np.ndarray, bins: int = _BINS
+) -> list[dict[str, float]]:
     """Reliability diagram of the top class (Guo et al. 2017, section 2): per filled bin its mean score, accuracy and n."""
     top = scores.max(axis=1)
     right = truth == prediction

@@ -31,7 +31,9 @@ def register(
     known = find(client, manifest.name, digest)
     if known is not None:
         return known
-    run = client.create_run(_experiment(client, manifest.name, artifact_root), run_name=f"{manifest.name} as of {manifest.as_of}")
+    run = client.create_run(
+        _experiment(client, manifest.name, artifact_root), run_name=f"{manifest.name} as of {manifest.as_of}"
+    )
     run_id = run.info.run_id
     for name, item in parameters.items():
         client.log_param(run_id, name, str(item)[:_LONGEST_PARAMETER])
@@ -92,4 +94,9 @@ def _experiment(client: MlflowClient, name: str, artifact_root: str) -> str:
 
 def _short(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """What decisions need of the evidence; the whole of it is in the bundle (a tag holds 5000 characters)."""
-    return {"verdict": evaluation["verdict"], "n": evaluation["n"], "metrics": evaluation["metrics"], "champion": evaluation["champion"]}
+    return {
+        "verdict": evaluation["verdict"],
+        "n": evaluation["n"],
+        "metrics": evaluation["metrics"],
+        "champion": evaluation["champion"],
+    }

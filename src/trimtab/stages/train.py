@@ -50,8 +50,13 @@ def fit(training: Training, problem: Problem, matrix: np.ndarray, target: np.nda
     if problem == "classification":
         names, counts = np.unique(target, return_counts=True)
         if len(names) < 2:
-            raise DataRefused(f"every training row is of the class {names[0]!r}; a classifier needs two. Look at data.label and training.window")
-        print(f"{len(target)} rows, {matrix.shape[1]} features, classes: " + ", ".join(f"{n} {c}" for n, c in zip(names, counts, strict=True)))
+            raise DataRefused(
+                f"every training row is of the class {names[0]!r}; a classifier needs two. Look at data.label and training.window"
+            )
+        print(
+            f"{len(target)} rows, {matrix.shape[1]} features, classes: "
+            + ", ".join(f"{n} {c}" for n, c in zip(names, counts, strict=True))
+        )
     else:
         print(f"{len(target)} rows, {matrix.shape[1]} features")
     estimator = make(training, problem)
@@ -89,7 +94,9 @@ def make(training: Training, problem: Problem) -> Any:
     accepted = [one for one in inspect.signature(kind.__init__).parameters if one != "self"]
     for parameter in given:
         if parameter not in accepted:
-            raise Refused(f"training.parameters.{parameter}: {name} has no such parameter{_nearest(parameter, accepted)}")
+            raise Refused(
+                f"training.parameters.{parameter}: {name} has no such parameter{_nearest(parameter, accepted)}"
+            )
     if "random_state" in accepted and "random_state" not in given:
         given["random_state"] = training.seed
     if training.imbalance == "balanced" and "class_weight" in accepted and "class_weight" not in given:
@@ -120,7 +127,9 @@ def _weights(training: Training, estimator: Any, target: np.ndarray) -> dict[str
     if training.imbalance != "balanced" or "class_weight" in estimator.get_params():
         return {}
     if "sample_weight" not in inspect.signature(estimator.fit).parameters:
-        raise Refused(f"training.imbalance: {type(estimator).__name__} takes neither class_weight nor sample weights; use none")
+        raise Refused(
+            f"training.imbalance: {type(estimator).__name__} takes neither class_weight nor sample weights; use none"
+        )
     _, inverse, counts = np.unique(target, return_inverse=True, return_counts=True)
     return {"sample_weight": len(target) / (len(counts) * counts[inverse])}
 

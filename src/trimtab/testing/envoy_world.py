@@ -97,8 +97,8 @@ class Load:
             try:
                 connection.request("POST", "/v1/models/m:predict", b"{}", {"x-request-id": f"load-{client}-{number}"})
                 answer = connection.getresponse()
-                answer.read()
-                outcome = "" if answer.status == 200 else str(answer.status)
+                text = answer.read().decode()
+                outcome = "" if answer.status == 200 else f"{answer.status} {text}"
                 version = answer.headers.get("x-served-by", "?")
             except (OSError, http.client.HTTPException) as error:
                 connection.close()

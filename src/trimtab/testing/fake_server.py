@@ -1,7 +1,7 @@
 """A model server without a model: takes the model servers' command line and misbehaves on demand.
 
 `POST /control/<mode>` sets the mode: `ok`, `error` (500 to predictions), `hang` (no answer to anything), `slow` (half a
-second). `GET /counts` tells what it answered. A file `fault` in the bundle holds `die` (ends at once) or `starting`
+second), `unready` (only the readiness probe fails). `GET /counts` tells what it answered. A file `fault` in the bundle holds `die` (ends at once) or `starting`
 (never ready). It needs nothing but the standard library, so it starts in a moment.
 """
 
@@ -46,7 +46,7 @@ class FakeServer:
                     await writer.drain()
                 finally:
                     self.active -= 1
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):  # the client or the loop is gone
             writer.close()
 
     async def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
@@ -59,7 +59,8 @@ class FakeServer:
         if self.mode == "hang":
             await asyncio.sleep(3600)
         if path.startswith("/v2/health/"):
-            return (200 if self.ready or path.endswith("live") else 503), {}
+            ready = self.ready and self.mode != "unready"
+            return (200 if ready or path.endswith("live") else 503), {}
         if self.mode == "slow":
             await asyncio.sleep(0.5)
         if method == "POST" and self.mode == "error":

@@ -25,7 +25,7 @@ class TurnStoreSuite:
         assert list(store.newest_decisions(10)) == []
 
     def test_turns_come_back_as_they_were_committed(self, store: Any) -> None:
-        turn = _turn(1, {"kind": "promote", "sentence": "it's \"better\"\n", "evidence": {"n": 3, "share": 0.25}})
+        turn = _turn(1, {"kind": "promote", "sentence": 'it\'s "better"\n', "evidence": {"n": 3, "share": 0.25}})
         store.commit(turn)
         found = store.latest()
         assert (found.number, found.time, found.state, found.observed) == (1, turn.time, {"champion": "1"}, {"n": 1})

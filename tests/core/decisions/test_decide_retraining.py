@@ -123,7 +123,7 @@ def test_no_hindrance(sections, changes):
 
 
 def test_only_named_causes_count():
-    named = spec(retraining={"on": ["new-class"]})
+    named = spec(retraining={"causes": ["new-class"]})
     assert judge(named, SERVING, replace(BAD, monitoring=monitored(LATER, drift=DRIFT))).cause is None
 
 
@@ -151,7 +151,7 @@ def test_a_condition_that_is_over_starts_afresh():
 
 
 def test_the_schedule():
-    scheduled = spec(retraining={"on": ["schedule"], "every": "10d"})
+    scheduled = spec(retraining={"causes": ["schedule"], "every": "10d"})
     assert judge(scheduled, SERVING, at(T0 + 9 * DAY)).cause is None
     first, again = (judge(scheduled, SERVING, at(T0 + days * DAY)) for days in (10, 12))
     assert first.retrain

@@ -50,7 +50,9 @@ class Journal:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageFull(f"{self._folder} cannot be made: {error.strerror}. Make room, or move the state with --home") from error
+            raise StorageFull(
+                f"{self._folder} cannot be made: {error.strerror}. Make room, or move the state with --home"
+            ) from error
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Make the records safe against the death of any process; raises StorageFull and then none of them is stored."""

@@ -90,7 +90,10 @@ class RecordFolder:
         return None
 
     def _parquet(self, since: datetime, until: datetime) -> list[Path]:
-        first, last = f"{since.astimezone(UTC):%Y-%m-%d}", f"{(until - timedelta(microseconds=1)).astimezone(UTC):%Y-%m-%d}"
+        first, last = (
+            f"{since.astimezone(UTC):%Y-%m-%d}",
+            f"{(until - timedelta(microseconds=1)).astimezone(UTC):%Y-%m-%d}",
+        )
         found: list[Path] = []
         for folder in self._folder.glob(f"{_DAY}*"):
             if first <= folder.name.removeprefix(_DAY) <= last:

@@ -33,7 +33,9 @@ class MlflowRegistry:
             raise TrimtabError(f"the registry has no version {version} of {name}: {error.message}") from error
         digest = found.tags.get(DIGEST_TAG)
         if digest is None:
-            raise TrimtabError(f"version {version} of {name} has no digest: trimtab did not register it, and will not load it")
+            raise TrimtabError(
+                f"version {version} of {name} has no digest: trimtab did not register it, and will not load it"
+            )
         evidence: dict[str, Any] = json.loads(found.tags.get("trimtab.evidence", "{}"))
         return RegisteredVersion(name, str(found.version), digest, self._bundle(str(found.source), digest), evidence)
 

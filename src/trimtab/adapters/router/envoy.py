@@ -73,7 +73,9 @@ class EnvoyRouter:
         return self._process.pid if self._process and self._process.alive else 0
 
     def apply(self, routes: Routes) -> None:
-        """Make these the routes; in force when this returns. Starts Envoy again if it died or hangs.
+        """Make these the routes; Envoy has them when this returns. Starts Envoy again if it died or hangs.
+
+        Requests whose route was chosen before are still under way then: let a server live on for a moment.
 
         Raises TrimtabError if the port is taken or Envoy refuses, StorageFull if the files cannot be written; the
         routes in force then stay.

@@ -13,7 +13,7 @@ from trimtab.ports.router import Routes
 _BREAKERS = {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096, "max_retries": 4096}
 _PROTOCOL = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _HEALTH_CHECK = {
-    "timeout": "1s",
+    "timeout": "2s",
     "interval": "1s",
     "unhealthy_interval": "0.25s",
     "no_traffic_interval": "1s",
@@ -80,8 +80,11 @@ def _server(member: Member) -> Json:
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     endpoint["health_check_config"] = {"port_value": int(member.target.address.rpartition(":")[2])}
     cluster["typed_extension_protocol_options"] = {_PROTOCOL: _protocol(member.grpc)}
-    cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
     cluster["health_checks"] = [_HEALTH_CHECK]
+    if member.role != "stable":
+        # An unhealthy candidate gets nothing. The stable one is tried all the same when nobody else is left: a machine
+        # so busy that health checks come too late can still answer.
+        cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
     if member.role == "candidate":
         cluster["outlier_detection"] = _EJECTION
     return cluster
