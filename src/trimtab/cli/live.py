@@ -99,7 +99,8 @@ def down(file: Path | None, home: Path | None) -> None:
     while owner_of(found.home.owner) is not None:
         if time.monotonic() > give_up:
             raise TrimtabError(
-                f"process {owner['pid']} did not stop within {_STOP_SECONDS:.0f} s. Look at what it does, or: kill -9 {owner['pid']}"
+                f"process {owner['pid']} did not stop within {_STOP_SECONDS:.0f} s. "
+                f"Look at what it does, or: kill -9 {owner['pid']}"
             )
         time.sleep(0.05)
     console.print(f"stopped process {owner['pid']} ({owner['command']})")

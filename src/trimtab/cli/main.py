@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -31,13 +31,13 @@ app.add_typer(
 _LIFE, _WATCH, _STEER, _PIPE = "Life of a loop", "Look", "Steer", "Pipelines"
 
 File = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads this at run time
+    Path | None,
     typer.Argument(
         metavar="[FILE]", help="A loop.yaml or its folder; default: the nearest one upward.", show_default=False
     ),
 ]
 HomeOption = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("--home", help="Where state lives; default: .trimtab beside loop.yaml.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -59,17 +59,17 @@ def _global(
 @app.command(rich_help_panel=_LIFE)
 def init(
     source: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Argument(
             metavar="[CSV]", help="Your data; default: the only CSV or Parquet file here.", show_default=False
         ),
     ] = None,
-    label: Annotated[Optional[str], typer.Option(help="The column to predict.", show_default=False)] = None,  # noqa: UP045
+    label: Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)] = None,
     time: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="The column that says when a row happened.", show_default=False),
     ] = None,
-    name: Annotated[Optional[str], typer.Option(help="The loop's name.", show_default=False)] = None,  # noqa: UP045
+    name: Annotated[str | None, typer.Option(help="The loop's name.", show_default=False)] = None,
 ) -> None:
     """Write a loop.yaml for your data into this folder."""
     from trimtab.cli.init import write
@@ -91,7 +91,7 @@ def run(
     file: File = None,
     home: HomeOption = None,
     as_of: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--as-of", help="Train as if it were this day: nothing later is seen.", show_default=False),
     ] = None,
     json: Json = False,
@@ -106,9 +106,7 @@ def run(
 def up(
     file: File = None,
     home: HomeOption = None,
-    port: Annotated[
-        Optional[int], typer.Option(help="Listen here instead of serving.port.", show_default=False)
-    ] = None,  # noqa: UP045
+    port: Annotated[int | None, typer.Option(help="Listen here instead of serving.port.", show_default=False)] = None,
     every: Annotated[float, typer.Option(help="Seconds between turns.", min=0.2)] = 5.0,
 ) -> None:
     """Run the loop: serve, watch, retrain and release until Ctrl-C."""
@@ -192,10 +190,10 @@ def report(
 @app.command(rich_help_panel=_STEER)
 def promote(
     version: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Argument(help="The version; default: the candidate of the release.", show_default=False),
     ] = None,
-    file: Annotated[Optional[Path], typer.Option("--file", help="The loop.yaml.", show_default=False)] = None,  # noqa: UP045
+    file: Annotated[Path | None, typer.Option("--file", help="The loop.yaml.", show_default=False)] = None,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from trimtab import wiring
 from trimtab.cli.opening import Opened, opened
 from trimtab.cli.replay_display import LineDisplay, LiveDisplay
-from trimtab.cli.show import REPLAY_REPORT
+from trimtab.cli.show import REPLAY_REPORT, monitoring_entries
 from trimtab.dashboard.replay_report import render
 from trimtab.errors import Refused
 from trimtab.loop.calendar import parse_day
@@ -107,14 +107,15 @@ def _live_through(
     logged = wiring.answers_logged(world, since, until + timedelta(days=1))
     lost, doubled = lost_and_doubled(record, logged, [str(id_) for id_ in replayed["_id"]])
     summary = story.summary(lost, doubled, time.monotonic() - began, memory.peak_mb)
-    return summary, story.tell(summary, [*reversed(wiring.monitoring_entries(world))], mark)
+    return summary, story.tell(summary, [*reversed(monitoring_entries(world.runs))], mark)
 
 
 def _span(frame: pd.DataFrame, since: str, until: str) -> tuple[Any, Any]:
     oldest, newest = frame["_time"].min(), frame["_time"].max()
     if not since:
         raise Refused(
-            f"say where the traffic begins: --from YEAR-MONTH, between {oldest:%Y-%m} and {newest:%Y-%m}; earlier rows train"
+            f"say where the traffic begins: --from YEAR-MONTH, between {oldest:%Y-%m} and {newest:%Y-%m}; "
+            "earlier rows train"
         )
     first = parse_day(since, "--from")
     last = parse_day(until, "--until") if until else (newest + pd.Timedelta(days=1)).normalize().to_pydatetime()
@@ -152,7 +153,8 @@ def _write(found: Opened, story: dict[str, Any], summary: dict[str, Any]) -> Pat
 def _close(console: Console, summary: Mapping[str, Any], page: Path) -> None:
     lost = summary["lost"] + summary["duplicated"]
     console.print(
-        f"\n[bold]{summary['metric']} {summary['loop']:.3f}[/] with the loop, {summary['frozen']:.3f} with the first model frozen; "
+        f"\n[bold]{summary['metric']} {summary['loop']:.3f}[/] with the loop, "
+        f"{summary['frozen']:.3f} with the first model frozen; "
         f"{summary['retrains']} retrainings, {summary['promotions']} promotions, {summary['rollbacks']} roll-backs, "
         f"{summary['rejections']} rejections",
         highlight=False,

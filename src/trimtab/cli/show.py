@@ -16,6 +16,7 @@ from trimtab.cli.opening import Opened, opened
 from trimtab.decisions.state import LoopState, routes_of
 from trimtab.errors import Refused
 from trimtab.loop.owner import owner_of
+from trimtab.ports.runs import RunStore
 from trimtab.ports.turns import Turn
 
 REPLAY_REPORT = "report.html"
@@ -125,7 +126,7 @@ def reports(file: Path | None, home: Path | None, open_newest: bool, as_json: bo
     found = opened(file, home)
     entries = [
         {name: entry[name] for name in ("time", "verdict", "sentence", "report")}
-        for entry in wiring.monitoring_entries(wiring.ledger(found.document, found.home))
+        for entry in monitoring_entries(wiring.ledger(found.document, found.home).runs)
     ]
     if as_json:
         print(json.dumps(entries, indent=2))
@@ -142,6 +143,13 @@ def reports(file: Path | None, home: Path | None, open_newest: bool, as_json: bo
         Console().print(table)
     if open_newest and entries:
         _open(Path(entries[0]["report"]))
+
+
+def monitoring_entries(runs: RunStore) -> list[dict[str, Any]]:
+    """What the monitoring runs found, newest first."""
+    from trimtab.loop.story import monitoring_entry
+
+    return [monitoring_entry(run, report) for run, report in wiring.monitoring_runs(runs)]
 
 
 def report(file: Path | None, home: Path | None, open_it: bool) -> None:

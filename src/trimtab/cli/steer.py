@@ -26,7 +26,7 @@ _PATIENCE_SECONDS = 60.0
 def wish(kind: str, arguments: Mapping[str, str], file: Path | None, home: Path | None, as_json: bool) -> None:
     """Record the wish and wait for its answer; with nobody running the loop, decide here and now."""
     found = opened(file, home)
-    turns = wiring.ledger(found.document, found.home).turns
+    turns = wiring.lasting_ledger(found.document, found.home).turns
     asked = {**arguments, "who": getpass.getuser()}
     number = turns.wish(datetime.now(UTC), kind, asked)
     if owner_of(found.home.owner) is None:

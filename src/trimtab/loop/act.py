@@ -74,13 +74,14 @@ class Hands:
         def parameters() -> Mapping[str, Any]:
             champion = self.registered(state.champion) if state.champion else None
             return {
-                "loop": self._text(),
+                "loop": self._world.document_text,
                 "as_of": _stamp(state.training.started if state.training else None),
                 "predictions": str(self._world.predictions_folder),
                 "labels": str(self._world.labels_folder),
                 "champion": str(champion.bundle) if champion else "",
                 "champion_digest": champion.digest if champion else "",
                 "tracking_uri": self._world.tracking_uri,
+                "artifact_root": str(self._world.artifact_root),
             }
 
         return parameters
@@ -89,18 +90,16 @@ class Hands:
         def parameters() -> Mapping[str, Any]:
             champion = self.registered(state.champion or "")
             return {
-                "loop": self._text(),
+                "loop": self._world.document_text,
                 "now": _stamp(state.monitoring.started if state.monitoring else None),
                 "predictions": str(self._world.predictions_folder),
                 "labels": str(self._world.labels_folder),
                 "bundle": str(champion.bundle),
                 "digest": champion.digest,
+                "version": champion.version,
             }
 
         return parameters
-
-    def _text(self) -> str:
-        return self._document.model_dump_json(by_alias=True, exclude_none=True)
 
 
 def _target(views: Mapping[str, ServerView], version: str | None) -> Target | None:

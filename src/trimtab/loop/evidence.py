@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trimtab.decisions.observed import Comparison, Differences, Estimate, Latency, Paired, Quality, Right
-from trimtab.decisions.release import slow_above_ms
+from trimtab.decisions.compare import Answered, compare
+from trimtab.decisions.judgement import slow_above_ms
+from trimtab.decisions.observed import Comparison, Estimate, Latency, Quality
 from trimtab.decisions.state import LoopState
 from trimtab.ports.records import RecordReader
 from trimtab.ports.registry import RegisteredVersion
@@ -48,7 +49,7 @@ def gather(
     since = now - spec.monitoring.window - delay
     first = min(since, state.release.started) if state.release else since
     until = now + timedelta(microseconds=1)
-    # A label is never older than its prediction by more than clocks differ; one that is comes with a warning in the counts.
+    # Labels are not older than their predictions but for clocks that differ; `before_prediction` counts such.
     cohort = join(predictions.read(first, until), labels.read(first, until), now, delay)
     return Evidence(
         quality=_quality(spec, cohort, state.champion, since, _holdout(champion)),
@@ -73,59 +74,31 @@ def _quality(
         found = metrics.estimate(promised.name, truth, prediction, confidence=spec.quality.confidence)
         live[promised.name] = Estimate(float(found.value), float(found.low), float(found.high), int(found.n))
     matured = _matured(cohort, champion)
-    return Quality(live, holdout, rows_until=_newest(matured["time"]), labels_until=_newest(matured["label_time"]))
+    return Quality(live, holdout, _newest(matured["time"]), _newest(matured["label_time"]), version=champion)
 
 
 def _comparison(spec: LoopSpec, cohort: Cohort, state: LoopState) -> Comparison | None:
     if state.release is None or state.champion is None:
         return None
-    champion, candidate, started = state.champion, state.release.candidate, state.release.started
-    told, shown = (_since(rows, started) for rows in cohort.paired(champion, candidate))
-    until = _newest(_matured(cohort)["label_time"])
-    metric = spec.release.roll_back_when.metric or spec.main_metric
-    if metric != "accuracy":
-        return Comparison(differences=_differences(spec, metric, told, shown), labels_until=until)
-    stable, other = told.truth == told.prediction, shown.truth == shown.prediction
-    paired = Paired(len(told), int((stable & other).sum()), int((stable & ~other).sum()), int((~stable & other).sum()))
-    champion_rows = _since(cohort.scored(champion), started)
-    alone = np.isin(champion_rows.ids, told.ids, invert=True)
-    return Comparison(
-        paired=paired,
-        stable=_right(_chosen(champion_rows, alone)),
-        candidate=_right(_since(cohort.scored(candidate), started)),
-        labels_until=until,
+    told = _since(cohort.scored(state.champion), state.release.started)
+    own = _since(cohort.scored(state.release.candidate), state.release.started)
+    aside = cohort.scored(state.release.candidate, shadow=True)
+    copies = dict(zip(aside.ids.tolist(), aside.prediction.tolist(), strict=True))
+    numbers = spec.scope.problem == "regression"
+    none = np.nan if numbers else None
+    stable = [*told.prediction.tolist(), *[none] * len(own)]
+    candidate = [*[copies.get(one, none) for one in told.ids.tolist()], *own.prediction.tolist()]
+    kind: Any = np.float64 if numbers else object
+    truth = np.concatenate([_values(spec, told)[0], _values(spec, own)[0]])
+    rows = Answered(
+        time=np.concatenate([told.times, own.times]),
+        truth=truth,
+        stable=np.array(stable, dtype=kind),
+        candidate=np.array(candidate, dtype=kind),
+        by_candidate=np.arange(len(truth)) >= len(told),
+        labels_until=_newest(_matured(cohort)["label_time"]),
     )
-
-
-def _right(rows: Scored) -> Right:
-    return Right(len(rows), int((rows.truth == rows.prediction).sum()))
-
-
-def _differences(spec: LoopSpec, metric: str, told: Scored, shown: Scored) -> Differences:
-    if not len(told):
-        return Differences()
-    truth, stable = _values(spec, told)
-    _, candidate = _values(spec, shown)
-    gained = gains(metric, truth, stable, candidate)
-    deviation = float(np.std(gained, ddof=1)) if len(gained) > 1 else 0.0
-    return Differences(len(gained), float(np.mean(gained)), deviation)
-
-
-def gains(metric: str, truth: np.ndarray, stable: np.ndarray, candidate: np.ndarray) -> np.ndarray:
-    """How much better the candidate did on each row, (n,) float64, above nought is better.
-
-    Regression: the fall of the absolute error (mae) or of the squared error (rmse, r2). Classification: right minus
-    right, each class weighing the same for metrics that are means over classes (balanced_accuracy, macro_f1).
-    """
-    if metric == "mae":
-        return np.asarray(np.abs(truth - stable) - np.abs(truth - candidate), dtype=float)
-    if metric in ("rmse", "r2"):
-        return np.asarray((truth - stable) ** 2 - (truth - candidate) ** 2, dtype=float)
-    gained = (truth == candidate).astype(float) - (truth == stable).astype(float)
-    if metric in ("balanced_accuracy", "macro_f1"):
-        _, inverse, counts = np.unique(truth.astype(str), return_inverse=True, return_counts=True)
-        gained *= len(truth) / (len(counts) * counts[inverse])
-    return gained
+    return compare(spec, state.release, rows)
 
 
 def _latency(spec: LoopSpec, cohort: Cohort, state: LoopState) -> Mapping[str, Latency]:

@@ -28,6 +28,11 @@ class Home:
         return f"sqlite:///{self.root / 'mlflow.db'}"
 
     @property
+    def artifacts(self) -> Path:
+        """MLflow's artifacts: the bundles of every version."""
+        return self.root / "artifacts"
+
+    @property
     def runs(self) -> Path:
         """A folder a pipeline run: logs and artifacts."""
         return self.root / "runs"

@@ -8,12 +8,10 @@ from datetime import datetime, timedelta
 from trimtab.decisions.exact import decode
 from trimtab.decisions.monitoring import MonitoringVerdict
 from trimtab.decisions.observed import (
-    FeatureDrift,
     MonitoringSeen,
     Observed,
     RunSeen,
     ServerSeen,
-    UnseenClass,
     WishSeen,
 )
 from trimtab.decisions.state import Count, LoopState
@@ -99,19 +97,6 @@ def _wish(wish: Wish) -> WishSeen:
 def _monitoring(run: RunSeen | None, last: Turn | None) -> MonitoringSeen | None:
     """The verdict of the run that just ended, else the one that the last turn saw."""
     if run is not None and run.state == "SUCCEEDED":
-        return seen(MonitoringVerdict.from_json(str(run.output["verdict"])))
+        return MonitoringVerdict.from_json(str(run.output["verdict"])).seen()
     before = last.observed.get("monitoring") if last is not None else None
     return None if before is None else decode(MonitoringSeen, before)
-
-
-def seen(verdict: MonitoringVerdict) -> MonitoringSeen:
-    """What decisions need of a monitoring verdict."""
-    return MonitoringSeen(
-        time=verdict.now,
-        verdict=verdict.verdict,
-        alarms={f"{alarm.kind}:{alarm.metric}": alarm.sentence for alarm in verdict.alarms},
-        drift=tuple(FeatureDrift(column.feature, column.drifted, column.weight) for column in verdict.drift.columns),
-        unseen=tuple(UnseenClass(one.name, one.count, one.share) for one in verdict.unseen),
-        labels_until=verdict.now if verdict.labels else None,
-        window_from=verdict.since,
-    )

@@ -208,7 +208,7 @@ class Replay:
 def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> list[Row]:
     records = frame[[*columns]].astype(object).where(frame[[*columns]].notna(), None).to_dict("records")
     return [
-        Row(str(id_), when.to_pydatetime(), {name: _plain(value) for name, value in record.items()})
+        Row(str(id_), when.to_pydatetime(), {str(name): _plain(value) for name, value in record.items()})
         for id_, when, record in zip(frame["_id"], frame["_time"], records, strict=True)
     ]
 

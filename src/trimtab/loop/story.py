@@ -153,15 +153,15 @@ def labels_before_time(turns: Sequence[Turn]) -> int:
     return found
 
 
-def monitoring_entry(run: RunRecord) -> dict[str, Any]:
-    """One finished monitoring run for the report; `report` is a path as the engine wrote it."""
+def monitoring_entry(run: RunRecord, report: str) -> dict[str, Any]:
+    """One finished monitoring run; `report` is the path of its page."""
     verdict = MonitoringVerdict.from_json(str(run.output["verdict"]))
     return {
         "time": verdict.now.isoformat(),
         "since": f"{verdict.since:%Y-%m-%d}",
         "verdict": verdict.verdict,
         "sentence": verdict.sentence,
-        "report": str(run.output.get("report", "")),
+        "report": report,
         "alarms": [alarm.sentence for alarm in verdict.alarms],
         "drift": [
             {

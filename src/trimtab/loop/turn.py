@@ -1,7 +1,7 @@
 """One turn of the loop: observe, decide, commit, act.
 
-The committed state is the truth. A turn that dies before its commit leaves nothing behind; one that dies after it is made
-good by the next, because acting on a state may be repeated without harm.
+The committed state is the truth. A turn that dies before its commit leaves nothing behind; one that dies after it is
+made good by the next, because acting on a state may be repeated without harm.
 """
 
 from __future__ import annotations

@@ -22,7 +22,10 @@ class Turns(TurnStore, WishStore, Protocol):
 
 @dataclass(frozen=True)
 class World:
-    """The adapters of one loop on one machine or cluster."""
+    """The adapters of one loop on one machine or cluster, and what its pipelines are told of it.
+
+    `document_text` is the document as pipelines take it, its paths such that they mean the same there.
+    """
 
     turns: Turns
     runs: RunStore
@@ -38,6 +41,8 @@ class World:
     predictions_folder: Path
     labels_folder: Path
     tracking_uri: str
+    artifact_root: Path
+    document_text: str
 
     def close(self) -> None:
         """Stop all that was started: first the door, then what is behind it, last the log writer."""

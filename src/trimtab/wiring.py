@@ -1,0 +1,213 @@
+"""Which adapters a loop gets on one machine. The only module that knows both the loop and the technologies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimtab.adapters.registry.mlflow import MlflowRegistry
+from trimtab.adapters.router.envoy import EnvoyRouter
+from trimtab.adapters.router.memory import MemoryRouter
+from trimtab.adapters.runs.memory import MemoryRuns
+from trimtab.adapters.runs.sql import SqlRuns
+from trimtab.adapters.servers.collector import CollectorProcess
+from trimtab.adapters.servers.memory import MemoryServers, MemoryService
+from trimtab.adapters.servers.process import ProcessServers
+from trimtab.adapters.sql import ledger_engine
+from trimtab.adapters.turns.memory import MemoryTurns
+from trimtab.adapters.turns.sql import SqlTurns
+from trimtab.loop.home import Home
+from trimtab.loop.world import Turns, World
+from trimtab.ports.records import RecordReader
+from trimtab.ports.router import Router
+from trimtab.ports.runs import RunRecord, RunStore, TaskRecord
+from trimtab.ports.servers import ModelServers
+from trimtab.ports.service import Service
+from trimtab.spec.document import ModelLoop
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Ledger", "Turns"]
+
+_MOST_RUNS = 10_000
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What is remembered of a loop: its turns and wishes, its pipeline runs and their tasks."""
+
+    turns: Turns
+    runs: RunStore
+
+
+def ledger(document: ModelLoop, home: Home) -> Ledger:
+    """The loop's ledger; an empty one in memory where nothing was remembered yet, so that looking leaves no trace."""
+    if not home.ledger.exists():
+        return Ledger(MemoryTurns(), MemoryRuns())
+    return lasting_ledger(document, home)
+
+
+def lasting_ledger(document: ModelLoop, home: Home) -> Ledger:
+    """The loop's ledger on disk, made if it is not there."""
+    engine = ledger_engine(home.make().ledger)
+    return Ledger(SqlTurns(engine, document.metadata.name), SqlRuns(engine))
+
+
+def training_world(document: ModelLoop, path: Path, home: Home) -> World:
+    """A world that trains and registers; nothing is served in it."""
+    return _world(document, path, home, MemoryServers(), MemoryRouter(), MemoryService())
+
+
+def live_world(document: ModelLoop, path: Path, home: Home, port: int | None) -> World:
+    """Everything as real processes on loopback; `port` instead of `serving.port`."""
+    return _served(document, path, home, port, virtual_time=False)
+
+
+def replay_world(document: ModelLoop, path: Path, home: Home) -> World:
+    """The same on a free port, where requests and labels carry their own virtual time."""
+    return _served(document, path, home, 0, virtual_time=True)
+
+
+def baseline_servers(document: ModelLoop, home: Home) -> ModelServers:
+    """Servers outside the loop, with a log of their own, for a version that is only compared with."""
+    folder = home.root / "baseline"
+    return ProcessServers(
+        folder / "servers",
+        name=document.metadata.name,
+        serving=document.spec.serving,
+        prediction_log=folder / "predictions",
+        accept_time_header=True,
+    )
+
+
+def history(document: ModelLoop, path: Path) -> pd.DataFrame:
+    """All rows of the source; raises DataRefused."""
+    from trimtab.stages.ingest import read_all
+
+    return read_all(document.spec.data, path.parent)
+
+
+def input_columns(world: World, name: str, version: str) -> Sequence[str]:
+    """The raw columns that a version takes; raises ArtifactCorrupt."""
+    from trimtab.stages.bundle import verify
+
+    found = world.registry.version(name, version)
+    return verify(found.bundle, found.digest).columns
+
+
+def answers_logged(world: World, since: datetime, until: datetime) -> Mapping[str, int]:
+    """How many records of each id say that they answered it: those of its last attempt, mirrored ones left out."""
+    import pyarrow.compute as pc
+
+    told = world.predictions.read(since, until)
+    live = told.filter(pc.invert(told["shadow"])).select(["id", "attempt"])
+    counted = live.group_by(["id", "attempt"]).aggregate([([], "count_all")]).sort_by("attempt")
+    return dict(zip(counted["id"].to_pylist(), counted["count_all"].to_pylist(), strict=True))
+
+
+def monitoring_runs(runs: RunStore) -> list[tuple[RunRecord, str]]:
+    """Monitoring runs that succeeded, newest first, each with the path of its report."""
+    return [
+        (run, _artifact(runs.tasks(run.run_id), "report"))
+        for run in runs.runs(_MOST_RUNS)
+        if run.pipeline == "monitoring-pipeline" and run.state == "SUCCEEDED"
+    ]
+
+
+def run_result(world: World, key: str) -> dict[str, Any]:
+    """The run of a key with its tasks, for people and scripts."""
+    view = world.runner.look(key)
+    if view is None:
+        return {"run": "", "state": "PENDING", "tasks": []}
+    tasks = [
+        {
+            "path": task.path,
+            "state": task.state,
+            "seconds": _seconds(task),
+            "log": task.log,
+        }
+        for task in world.runs.tasks(view.run_id)
+    ]
+    return {"run": view.run_id, "state": view.state, "reason": view.reason, "tasks": tasks}
+
+
+def _seconds(task: TaskRecord) -> str:
+    if task.started is None or task.ended is None:
+        return ""
+    return f"{(task.ended - task.started).total_seconds():.1f}"
+
+
+def _artifact(tasks: Sequence[TaskRecord], name: str) -> str:
+    for task in tasks:
+        found = task.outputs.get(name)
+        if isinstance(found, Mapping) and "uri" in found:
+            return str(found["uri"])
+    return ""
+
+
+def _served(document: ModelLoop, path: Path, home: Home, port: int | None, virtual_time: bool) -> World:
+    serving = document.spec.serving
+    if port is not None:
+        serving = serving.model_copy(update={"port": port})
+    servers = ProcessServers(
+        home.servers,
+        name=document.metadata.name,
+        serving=serving,
+        prediction_log=home.predictions,
+        accept_time_header=virtual_time,
+    )
+    collector = CollectorProcess(home.root / "collector", home=home.root, accept_time_header=virtual_time)
+    return _world(document, path, home, servers, EnvoyRouter(home.router, serving), collector)
+
+
+def _world(
+    document: ModelLoop, path: Path, home: Home, servers: ModelServers, router: Router, collector: Service
+) -> World:
+    from trimtab.adapters.pipelines.local import LocalRunner
+
+    kept = lasting_ledger(document, home)
+    predictions, labels = _logs(home)
+    pipelines = Path(__file__).parent / "pipelines"
+    if not pipelines.is_dir():  # an editable install maps the folder from the top of the checkout
+        import trimtab.pipelines
+
+        pipelines = Path(trimtab.pipelines.__path__[0])
+    return World(
+        turns=kept.turns,
+        runs=kept.runs,
+        runner=LocalRunner(kept.runs, home.runs),
+        servers=servers,
+        router=router,
+        collector=collector,
+        registry=MlflowRegistry(home.tracking_uri, home.root / "artifacts"),
+        predictions=predictions,
+        labels=labels,
+        training_pipeline=pipelines / "training-pipeline.yaml",
+        monitoring_pipeline=pipelines / "monitoring-pipeline.yaml",
+        predictions_folder=home.predictions,
+        labels_folder=home.labels,
+        tracking_uri=home.tracking_uri,
+        artifact_root=home.artifacts,
+        document_text=document_text(document, path.parent),
+    )
+
+
+def document_text(document: ModelLoop, folder: Path) -> str:
+    """The document as the pipelines take it: JSON, with the source's path made absolute."""
+    text = document.model_dump(mode="json", by_alias=True, exclude_none=True)
+    source = text["spec"]["data"]["source"]
+    if source.get("path"):
+        source["path"] = str(folder / source["path"])
+    return json.dumps(text)
+
+
+def _logs(home: Home) -> tuple[RecordReader, RecordReader]:
+    from trimtab.adapters.records.parquet import RecordFolder
+    from trimtab.adapters.records.schema import LABELS, PREDICTIONS
+
+    return RecordFolder(home.predictions, PREDICTIONS), RecordFolder(home.labels, LABELS)
