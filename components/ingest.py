@@ -13,7 +13,7 @@ def ingest(loop: str, as_of: str, predictions: str, labels: str, rows: dsl.Outpu
 
     found, at = document(loop), moment(as_of)
     served = feedback(found, predictions, labels, at)
-    frame = read(found.spec.data, found.folder, as_of=at, window=found.spec.training.window, feedback=served, now=at)
+    frame = read(found.spec.data, found.folder, as_of=at, window=found.spec.training.window, feedback=served)
     frame.to_parquet(rows.path, index=False)
     rows.metadata["rows"] = len(frame)
     print(f"{len(frame)} rows from {frame['_time'].min()} to {frame['_time'].max()}, as known at {at.isoformat()}")
