@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,47 +13,49 @@ from typing import Any
 import numpy as np
 import orjson
 from kserve import InferOutput, InferRequest, InferResponse, Model
-from kserve.errors import InvalidInput
-
-from trimtab.errors import StorageFull
-from trimtab.ports.records import RecordWriter
 from trimtab.serving.asked import Asked, read
 from trimtab.serving.batching import Batcher
 from trimtab.serving.kserve.metrics import ServerMetrics
+from trimtab.serving.refusals import ModelFailed, Unanswered, Unavailable
+from trimtab.serving.tensors import OUTPUTS
+
+from trimtab.errors import StorageFull
+from trimtab.ports.records import RecordWriter
 from trimtab.stages.bundle import Predictor
 
-_OUTPUTS = {"string": "BYTES", "integer": "INT64", "boolean": "BOOL", "number": "FP64"}
+_DATATYPES = {"string": "BYTES", "integer": "INT64", "boolean": "BOOL", "number": "FP64"}
 
-
-class LogUnavailable(Exception):
-    """The prediction log cannot be written and `when_full` is refuse: the answer must not leave."""
+log = logging.getLogger("trimtab.server")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the server was started with."""
+    """What the server was started with. `stuck_seconds`: a batch that is computed longer makes the server unhealthy."""
 
     version: str
-    max_rows: int
-    max_batch_rows: int
-    log_scores: bool
-    when_full: str
-    virtual_time: bool
+    max_rows: int = 1000
+    max_batch_rows: int = 64
+    log_scores: bool = True
+    when_full: str = "refuse"
+    virtual_time: bool = False
+    stuck_seconds: float = 30.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Answer:
     label: Any
     scores: list[float] | None
 
 
-class BundleModel(Model):  # type: ignore[misc] - kserve has no types
+class BundleModel(Model):  # type: ignore[misc]  # kserve has no types
     """Serves one verified bundle."""
 
     def __init__(
-        self, name: str, predictor: Predictor, journal: RecordWriter, settings: Settings, metrics: ServerMetrics
+        self, name: str, predictor: Predictor, journal: RecordWriter | None, settings: Settings, metrics: ServerMetrics
     ) -> None:
+        """`journal` None keeps no record: for measuring what the log costs."""
         super().__init__(name, return_response_headers=True)
+        self.version = settings.version
         self._predictor = predictor
         self._journal = journal
         self._settings = settings
@@ -59,7 +63,23 @@ class BundleModel(Model):  # type: ignore[misc] - kserve has no types
         self._batcher: Batcher[tuple[dict[str, Any], datetime], _Answer] = Batcher(
             self._compute, settings.max_batch_rows, metrics.batch.observe
         )
+        self._outputs = OUTPUTS if predictor.manifest.classes and _has_scores(predictor) else OUTPUTS[:1]
+        self._trouble = ""
         self.ready = True
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the batch under way takes so long that nothing will come of it."""
+        return self._batcher.busy_seconds > self._settings.stuck_seconds
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is computed now."""
+        return self._batcher.busy_seconds > 0
+
+    def stop(self) -> None:
+        """Compute no more."""
+        self._batcher.close()
 
     def _compute(self, asked: list[tuple[dict[str, Any], datetime]]) -> list[_Answer]:
         found = self._predictor.predict_rows([row for row, _ in asked], [at for _, at in asked])
@@ -69,31 +89,50 @@ class BundleModel(Model):  # type: ignore[misc] - kserve has no types
     async def predict(
         self, payload: Any, headers: Mapping[str, str] | None = None, response_headers: dict[str, str] | None = None
     ) -> dict[str, Any] | InferResponse:
-        """Answer one request; raises InvalidInput (400), Refused (422) or LogUnavailable (503)."""
+        """Answer one request; raises a kind of Unanswered (serving/refusals.py)."""
         began = time.perf_counter()
-        settings = self._settings
         try:
-            asked = read(payload, headers or {}, self._predictor.contract, settings.max_rows, settings.virtual_time)
-        except InvalidInput:
-            self._metrics.refused.inc()
+            settings = self._settings
+            asked = read(
+                payload,
+                headers or {},
+                self._predictor.contract,
+                settings.max_rows,
+                settings.virtual_time,
+                self._outputs,
+            )
+            answers = await self._answers(asked)
+            seconds = time.perf_counter() - began
+            logged = self._log(asked, answers, seconds)
+        except Unanswered as problem:
+            self._metrics.unanswered(problem.status)
             raise
-        try:
-            answers = await self._batcher.submit([(row, asked.time) for row in asked.rows])
-        except Exception:
-            self._metrics.failed.inc()
-            raise
-        seconds = time.perf_counter() - began
-        logged = self._log(asked, answers, seconds)
         self._metrics.answered(asked.protocol, asked.shadow, len(answers), seconds)
         if response_headers is not None:
-            response_headers |= {"x-request-id": asked.request_id, "x-trimtab-version": settings.version}
+            response_headers |= {"x-request-id": asked.request_id, "x-trimtab-version": self.version}
             if not logged:
                 response_headers["x-trimtab-logged"] = "false"
         return self._reply(payload, asked, answers)
 
+    async def _answers(self, asked: Asked) -> list[_Answer]:
+        try:
+            answers = await self._batcher.submit([(row, asked.time) for row in asked.rows])
+        except Unanswered:
+            raise
+        except Exception as error:
+            log.exception("version %s could not compute request %s", self.version, asked.request_id)
+            raise ModelFailed(
+                f"version {self.version} could not compute this ({type(error).__name__}); its log says more"
+            ) from error
+        if any(isinstance(answer.label, float) and not math.isfinite(answer.label) for answer in answers):
+            raise ModelFailed(f"version {self.version} computed a number that is not finite")
+        return answers
+
     def _log(self, asked: Asked, answers: list[_Answer], seconds: float) -> bool:
-        settings = self._settings
-        stamp = asked.time.isoformat()
+        """Whether the records are safe; raises Unavailable if they are not and must be."""
+        if self._journal is None:
+            return False
+        settings, stamp = self._settings, asked.time.isoformat()
         records = [
             {
                 "id": id_,
@@ -112,28 +151,38 @@ class BundleModel(Model):  # type: ignore[misc] - kserve has no types
         try:
             self._journal.append(records)
         except StorageFull as error:
+            self._say_trouble(str(error))
             self._metrics.unlogged.inc(len(records))
             if settings.when_full == "refuse":
-                raise LogUnavailable(str(error)) from error
+                raise Unavailable(str(error)) from error
             return False
+        self._say_trouble("")
         return True
 
+    def _say_trouble(self, trouble: str) -> None:
+        """One line when the log cannot be written, and one when it can be again; not one a request."""
+        if trouble != self._trouble:
+            log.error("%s", trouble or "the log can be written again")
+            self._trouble = trouble
+
     def _reply(self, payload: Any, asked: Asked, answers: list[_Answer]) -> dict[str, Any] | InferResponse:
-        labels = [_typed(answer.label, self._predictor.manifest.label_type) for answer in answers]
+        kind = self._predictor.manifest.label_type
+        labels = [_typed(answer.label, kind) for answer in answers]
         if not isinstance(payload, InferRequest):
-            return {"predictions": labels, "ids": list(asked.ids), "version": self._settings.version}
-        kind = _OUTPUTS[self._predictor.manifest.label_type]
-        outputs = [_tensor("prediction", kind, np.array(labels, dtype=object if kind == "BYTES" else None), payload)]
+            return {"predictions": labels, "ids": list(asked.ids), "version": self.version}
+        datatype = _DATATYPES[kind]
+        dtype = object if datatype == "BYTES" else None
+        outputs = [_tensor("prediction", datatype, np.array(labels, dtype=dtype), payload)]
         if answers[0].scores is not None:
             scores = np.array([answer.scores for answer in answers], dtype=np.float64)
             outputs.append(_tensor("scores", "FP64", scores, payload))
         return InferResponse(
             response_id=asked.request_id,
             model_name=self.name,
-            model_version=self._settings.version,
+            model_version=self.version,
             infer_outputs=outputs,
             from_grpc=payload.from_grpc,
-            use_binary_outputs=payload.use_binary_outputs,
+            use_binary_outputs=bool(payload.use_binary_outputs),
             requested_outputs=payload.request_outputs,
         )
 
@@ -148,11 +197,16 @@ class BundleModel(Model):  # type: ignore[misc] - kserve has no types
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """The outputs as V2 metadata tells them."""
-        outputs: list[dict[str, Any]] = [
-            {"name": "prediction", "datatype": _OUTPUTS[self._predictor.manifest.label_type], "shape": [-1]}
-        ]
-        classes = self._predictor.manifest.classes
-        return outputs + ([{"name": "scores", "datatype": "FP64", "shape": [-1, len(classes)]}] if classes else [])
+        datatype = _DATATYPES[self._predictor.manifest.label_type]
+        outputs: list[dict[str, Any]] = [{"name": OUTPUTS[0], "datatype": datatype, "shape": [-1]}]
+        if len(self._outputs) > 1:
+            classes = self._predictor.manifest.classes or ()
+            outputs.append({"name": OUTPUTS[1], "datatype": "FP64", "shape": [-1, len(classes)]})
+        return outputs
+
+
+def _has_scores(predictor: Predictor) -> bool:
+    return hasattr(predictor.estimator, "predict_proba")
 
 
 def _tensor(name: str, kind: str, values: np.ndarray, payload: InferRequest) -> InferOutput:
@@ -163,10 +217,10 @@ def _tensor(name: str, kind: str, values: np.ndarray, payload: InferRequest) -> 
 
 def _typed(label: Any, kind: str) -> Any:
     """A class in the type that the training data had."""
-    if kind == "integer" and isinstance(label, str):
+    if not isinstance(label, str):
+        return label
+    if kind == "integer":
         return int(label)
-    if kind == "boolean" and isinstance(label, str):
+    if kind == "boolean":
         return label.lower() == "true"
-    if kind == "number" and isinstance(label, str):
-        return float(label)
-    return label
+    return float(label) if kind == "number" else label
