@@ -1,0 +1,168 @@
+"""The event loop of one run: everything about the run happens in the one thread that calls `Execution.run`."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from trimtab.engine import graph, ir, placeholders
+from trimtab.engine.attempts import TaskRun
+from trimtab.engine.executor_io import TaskFolder, executor_input
+from trimtab.engine.graph import Place, Stage
+from trimtab.engine.importer import import_artifact
+from trimtab.engine.outcome import Done, Outcome
+from trimtab.engine.values import Values
+from trimtab.engine.warm import WarmHost
+from trimtab.ports.runs import RunRecord, RunStore, TaskRecord
+
+Observer = Callable[[TaskRecord], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is run: tasks at once, whether cached results may be used, who is told of every change of a task."""
+
+    jobs: int
+    cache: bool = True
+    observer: Observer | None = None
+
+
+class Execution(Stage):
+    """One run of one pipeline. `stop` may be called from any thread or signal handler."""
+
+    def __init__(
+        self, pipeline: ir.Pipeline, run: RunRecord, folder: Path, store: RunStore, host: WarmHost, options: Options
+    ) -> None:
+        self.pipeline, self.record, self.folder = pipeline, run, folder
+        self.components = pipeline.components
+        self.store, self.host, self.options = store, host, options
+        self.earlier = {task.path: task for task in store.tasks(run.run_id)}
+        self.stop_reason = ""
+        self._shelter = True  # exit tasks still run
+        self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = 0
+        self._queue: deque[TaskRun] = deque()
+        self._busy: set[TaskRun] = set()
+        self._outcome: Outcome | None = None
+
+    def run(self) -> Outcome:
+        """Run the whole graph; returns when its last task has ended. Raises what the store raises."""
+        if self.pipeline.deadline_seconds:
+            self.after(self.pipeline.deadline_seconds, self._overdue)
+        root = Place("", self.folder)
+        inputs = Values(dict(self.record.parameters))
+        nothing = ir.Task("", "", "root", {}, {}, ())
+        try:
+            graph.run(self, self.pipeline.root, nothing, root, inputs, self._finish)
+            while self._outcome is None:
+                self._turn()
+        except BaseException:
+            for task in self._busy:
+                task.kill()
+            raise
+        return self._outcome
+
+    def stop(self, reason: str, *, exit_tasks: bool) -> None:
+        """Cancel what runs and start nothing more, but exit tasks if so wanted; calling it again drops those too."""
+        self.post(lambda: self._stop(reason, exit_tasks))
+
+    def post(self, event: Callable[[], None]) -> None:
+        """Let the loop's thread do this; safe from any thread and from signal handlers."""
+        self._events.put(event)
+
+    def after(self, wait_seconds: float, event: Callable[[], None]) -> None:
+        """Let the loop do this later."""
+        self._number += 1
+        heapq.heappush(self._timers, (time.monotonic() + wait_seconds, self._number, event))
+
+    def save(self, task: TaskRecord) -> None:
+        """Write a task as it is now."""
+        self.store.save_task(task)
+        if self.options.observer is not None:
+            self.options.observer(task)
+
+    def ready(self, task: TaskRun) -> None:
+        """Queue a task for a free place."""
+        self._queue.append(task)
+        self._fill()
+
+    def free(self, task: TaskRun) -> None:
+        """Give a task's place back."""
+        self._busy.discard(task)
+        self._fill()
+
+    def names(self, task: ir.Task, place: Place) -> placeholders.Names:
+        """What placeholders mean in this task."""
+        run_id = self.record.run_id
+        created = self.record.started.astimezone(UTC).isoformat()
+        return placeholders.Names(run_id, run_id, task.name, f"{run_id}/{place.path}", str(self.folder), created)
+
+    # What graphs ask of a run.
+
+    def start(self, component: ir.Component, task: ir.Task, place: Place, inputs: Values, done: Done) -> None:
+        """Run a container task or an importer."""
+        executor = self.pipeline.executors[component.executor]
+        if "importer" in executor:
+            import_artifact(self, component, task, place, inputs, executor["importer"], done)
+        else:
+            TaskRun(self, component, task, place, inputs, done).begin()
+
+    def skip(self, place: Place, state: str, reason: str) -> None:
+        """Record a task that did not run."""
+        now = datetime.now(UTC)
+        known: Any = state
+        earlier = self.earlier.get(place.path)
+        if state == "CANCELLED" and earlier is not None and earlier.state in {"SUCCEEDED", "CACHED"}:
+            return  # what an earlier part of this run did stays known
+        self.save(TaskRecord(self.record.run_id, place.path, known, started=now, ended=now, exit_reason=reason))
+
+    def stopped(self, place: Place) -> bool:
+        """Whether nothing more may start there."""
+        return bool(self.stop_reason) and not (place.sheltered and self._shelter)
+
+    def constant(self, value: Any, parameters: Mapping[str, Any], artifacts: Values, task: ir.Task) -> Any:
+        """A constant with its placeholders replaced."""
+        nowhere = TaskFolder(self.folder)
+        told = executor_input(
+            ir.Component("", ir.Interface(), ir.Interface()), replace(artifacts, parameters=parameters), nowhere
+        )
+        return placeholders.resolve(value, told, self.names(task, Place(task.name, self.folder)))
+
+    def _turn(self) -> None:
+        wait = None if not self._timers else max(0.0, self._timers[0][0] - time.monotonic())
+        try:
+            event = self._events.get(timeout=wait)
+        except Empty:
+            event = None
+        if event is not None:
+            event()
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            heapq.heappop(self._timers)[2]()
+
+    def _fill(self) -> None:
+        while self._queue and len(self._busy) < self.options.jobs:
+            task = self._queue.popleft()
+            self._busy.add(task)
+            task.attempt()
+
+    def _stop(self, reason: str, exit_tasks: bool) -> None:
+        self._shelter = exit_tasks and not self.stop_reason
+        self.stop_reason = self.stop_reason or reason
+        for task in (*self._queue, *self._busy):
+            if self.stopped(task.place):
+                task.cancel()
+        self._queue = deque(task for task in self._queue if not task.over)
+
+    def _overdue(self) -> None:
+        self._stop(f"timed out after {self.pipeline.deadline_seconds:g} s", exit_tasks=True)
+
+    def _finish(self, outcome: Outcome) -> None:
+        self._outcome = outcome

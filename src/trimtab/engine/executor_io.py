@@ -1,0 +1,140 @@
+"""kfp's executor input for one task, and what the executor left behind.
+
+Format: ExecutorInput and ExecutorOutput of pipeline_spec.proto as JSON; files as kfp's local runners lay them out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trimtab.engine import ir
+from trimtab.engine.parameters import WrongType, convert, from_text
+from trimtab.engine.values import Artifact, Values, digest_of
+
+MOST_BYTES = 64 * 1024 * 1024
+_OUTPUT = "executor_output.json"
+
+
+class BadOutput(ValueError):
+    """A task ended well but what it left is not what its interface promises."""
+
+
+@dataclass(frozen=True)
+class TaskFolder:
+    """Where one task reads and writes: `<run>/<task path>/`."""
+
+    root: Path
+
+    @property
+    def log(self) -> Path:
+        """Standard output and error of all attempts."""
+        return self.root / "log.txt"
+
+    @property
+    def artifacts(self) -> Path:
+        """Output artifacts, each under its name; emptied before each attempt."""
+        return self.root / "artifacts"
+
+    @property
+    def written(self) -> Path:
+        """kfp's executor output and the files of dsl.OutputPath parameters; emptied before each attempt."""
+        return self.root / "outputs"
+
+    @property
+    def scratch(self) -> Path:
+        """The current folder of the task."""
+        return self.root / "work"
+
+
+def executor_input(component: ir.Component, inputs: Values, folder: TaskFolder) -> dict[str, Any]:
+    """The ExecutorInput of a task."""
+    return {
+        "inputs": {
+            "parameterValues": dict(inputs.parameters),
+            "artifacts": {
+                name: {"artifacts": [one.runtime() for one in many]} for name, many in inputs.artifacts.items()
+            },
+        },
+        "outputs": {
+            "parameters": {
+                name: {"outputFile": str(folder.written / "parameters" / name)} for name in component.outputs.parameters
+            },
+            "artifacts": {
+                name: {"artifacts": [_promised(name, spec, folder).runtime()]}
+                for name, spec in component.outputs.artifacts.items()
+            },
+            "outputFile": str(folder.artifacts / _OUTPUT),
+        },
+    }
+
+
+def _promised(name: str, spec: ir.ArtifactSpec, folder: TaskFolder) -> Artifact:
+    return Artifact(name, str(folder.artifacts / name), spec.title, spec.version)
+
+
+def read_outputs(component: ir.Component, folder: TaskFolder) -> Values:
+    """The outputs that a task wrote; raises BadOutput, naming the output, if one is not what its type says."""
+    written = _read(folder.artifacts / _OUTPUT)
+    parameters = _parameters(component, folder, _mapping(written, "parameterValues"))
+    told = _mapping(written, "artifacts")
+    artifacts = {
+        name: (_artifact(name, spec, folder, told.get(name)),) for name, spec in component.outputs.artifacts.items()
+    }
+    return Values(parameters, artifacts)
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    if not file.is_file():
+        return {}
+    if file.stat().st_size > MOST_BYTES:
+        raise BadOutput(f"its outputs have {file.stat().st_size >> 20} MB; at most {MOST_BYTES >> 20}: use artifacts")
+    try:
+        written = json.loads(file.read_text())
+    except (ValueError, RecursionError) as error:
+        raise BadOutput(f"its executor output is no JSON: {str(error)[:120]}") from error
+    if not isinstance(written, dict):
+        raise BadOutput(f"its executor output is no JSON object but {type(written).__name__}")
+    return written
+
+
+def _mapping(written: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    told = written.get(name) or {}
+    if not isinstance(told, Mapping):
+        raise BadOutput(f"its executor output has {name} as {type(told).__name__}, not as an object")
+    return told
+
+
+def _parameters(component: ir.Component, folder: TaskFolder, told: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, spec in component.outputs.parameters.items():
+        file = folder.written / "parameters" / name
+        try:
+            if file.is_file():
+                if file.stat().st_size > MOST_BYTES:
+                    raise BadOutput(f"output {name} has {file.stat().st_size >> 20} MB: pass it as an artifact")
+                found[name] = from_text(file.read_text(), spec.type)
+            elif name in told:
+                found[name] = convert(told[name], spec.type)
+        except (WrongType, UnicodeDecodeError) as error:
+            raise BadOutput(f"output {name}: {error}") from error
+    return found
+
+
+def _artifact(name: str, spec: ir.ArtifactSpec, folder: TaskFolder, told: Any) -> Artifact:
+    promised = _promised(name, spec, folder)
+    if told is None:
+        return Artifact(promised.name, promised.uri, spec.title, spec.version, {}, digest_of(promised.uri))
+    try:
+        one = told["artifacts"][0]
+        uri, metadata, label = one["uri"], one.get("metadata") or {}, one.get("name") or name
+        custom = one.get("custom_path") or ""
+    except (KeyError, IndexError, TypeError) as error:
+        raise BadOutput(f"output artifact {name} is not written as kfp's executor writes it") from error
+    if not isinstance(uri, str) or not isinstance(metadata, dict) or not isinstance(label, str):
+        raise BadOutput(f"output artifact {name} has a uri, name or metadata of the wrong type")
+    uri = uri or promised.uri
+    return Artifact(label, uri, spec.title, spec.version, metadata, digest_of(custom or uri), custom)

@@ -1,0 +1,38 @@
+"""Why a task's process ended, in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from trimtab.engine.warm import Ended
+
+_MOST_BYTES = 8192
+_MOST_CHARACTERS = 300
+
+
+def reason_of(ended: Ended, log: Path) -> str:
+    """`killed by SIGKILL (out of memory?)`, `exit code 1: <last line of its log>`, or why it did not start."""
+    if ended.reason:
+        return ended.reason
+    if ended.signal:
+        try:
+            name = signal.Signals(ended.signal).name
+        except ValueError:
+            name = f"signal {ended.signal}"
+        return f"killed by {name}" + (" (out of memory?)" if ended.signal == signal.SIGKILL else "")
+    line = last_line(log)
+    return f"exit code {ended.code}" + (f": {line}" if line else "")
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that holds anything, shortened; "" if there is none."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _MOST_BYTES))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:_MOST_CHARACTERS] if lines else ""

@@ -1,0 +1,214 @@
+"""The warm parent: imports kfp once and forks a child per task, which calls kfp's own executor.
+
+`python -P -m trimtab.engine.host FD` speaks JSON lines over the socket FD:
+
+    in   {"op": "run", "id", "program", "source", "arguments", "environment", "log", "folder", "preload"}
+         {"op": "signal", "id", "number"}
+    out  {"id", "event": "started", "pid"}   {"id", "event": "ended", "status"}   (a wait status, or -1: not started)
+
+It has one thread and starts none, so that forking is safe. It ends, and ends its children with all they started, when
+the socket closes: that is when the engine ends in whatever way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+MOST_LINE_BYTES = 256 * 1024 * 1024
+_PR_SET_PDEATHSIG = 1
+
+
+class Host:
+    """One socket, one child a task."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._tasks: dict[str, int] = {}
+        self._buffer = bytearray()
+        self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._parent = os.getppid()
+
+    def serve(self) -> None:
+        """Until the engine is gone."""
+        signal.set_wakeup_fd(self._waker)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self.end())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the engine, which then tells us
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        try:
+            while os.getppid() == self._parent:
+                ready = {fd for fd, _ in poll.poll(1000)}
+                if self._wake in ready:
+                    os.read(self._wake, 4096)
+                self._reap()
+                if self._channel.fileno() in ready and not self._receive():
+                    break
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Kill every child with what it started, and exit."""
+        for pid in self._tasks.values():
+            _kill_group(pid)
+        os._exit(0)
+
+    def _receive(self) -> bool:
+        received = self._channel.recv(1 << 20)
+        self._buffer += received
+        if len(self._buffer) > MOST_LINE_BYTES:
+            return False
+        while (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            self._obey(json.loads(line))
+        return bool(received)
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        if order["op"] == "signal":
+            pid = self._tasks.get(order["id"])
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, order["number"])
+            return
+        _preload(order["preload"])
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell({"id": order["id"], "event": "ended", "status": -1, "reason": f"cannot fork: {error}"})
+            return
+        if pid == 0:
+            _become_task(order, self._channel, os.getppid())
+        self._tasks[order["id"]] = pid
+        self._tell({"id": order["id"], "event": "started", "pid": pid})
+
+    def _reap(self) -> None:
+        for name, pid in list(self._tasks.items()):
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                continue
+            _kill_group(pid)  # before reaping: until then the number belongs to this task
+            _, status = os.waitpid(pid, 0)
+            del self._tasks[name]
+            self._tell({"id": name, "event": "ended", "status": status})
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # then the next receive ends us
+            self._channel.sendall(json.dumps(event).encode() + b"\n")
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _preload(modules: list[str]) -> None:
+    """Import once what tasks are about to import; one that fails is left to the task, which says why."""
+    wanted = [name for name in modules if name not in sys.modules]
+    for name in wanted:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    if wanted:
+        gc.collect()
+        gc.freeze()  # the collector of a child then leaves shared pages alone
+
+
+def _become_task(order: dict[str, Any], channel: socket.socket, host: int) -> None:
+    """In the child: never returns."""
+    code = 70
+    try:
+        _isolate(order, channel, host)
+        code = _execute(order)
+    except BaseException:  # noqa: BLE001 - whatever it is, it goes to the log and the child must not return to the host
+        with contextlib.suppress(Exception):
+            traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _isolate(order: dict[str, Any], channel: socket.socket, host: int) -> None:
+    os.setsid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != host:
+        os._exit(70)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    channel.close()
+    log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    with contextlib.suppress(OSError):  # if memory runs out, the kernel should end a task and not the engine
+        Path("/proc/self/oom_score_adj").write_text("500")
+    os.environ.update(order["environment"])
+    os.chdir(order["folder"])
+    if "numpy" in sys.modules:  # a fork copies its generator: all tasks would draw the same numbers
+        sys.modules["numpy"].random.seed(None)
+
+
+def _execute(order: dict[str, Any]) -> int:
+    """Call kfp's executor_main as the component's command would; returns the exit code."""
+    from kfp.dsl.executor_main import executor_main
+
+    program = Path(order["program"])
+    program.write_text(order["source"])
+    sys.argv = ["executor_main", "--component_module_path", str(program), *order["arguments"]]
+    code = 0
+    try:
+        executor_main()
+    except SystemExit as leaving:
+        told = leaving.code
+        code = told if isinstance(told, int) else int(told is not None)
+        if isinstance(told, str):
+            print(told, file=sys.stderr)
+    except BaseException:  # noqa: BLE001 - the task's own error, shown in its log as an interpreter would
+        traceback.print_exc()
+        code = 1
+    return _wind_up() or code
+
+
+def _wind_up() -> int:
+    """What an interpreter does at its end: wait for threads, run exit functions, flush."""
+    import atexit
+    import threading
+
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return 1
+    return 0
+
+
+def main() -> None:
+    """Entry point; the engine gives the socket's file descriptor."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)
+    import kfp.dsl.executor_main  # noqa: F401 - paid once, here
+
+    gc.freeze()
+    Host(channel).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""The inputs of a task: out of its graph's inputs, the outputs of tasks before it, and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.engine import ir
+from trimtab.engine.outcome import Outcome
+from trimtab.engine.parameters import WrongType, loosened
+from trimtab.engine.selectors import SelectorError, select
+from trimtab.engine.values import Artifact, Values
+
+_MISSING = object()
+Resolver = Callable[[Any, Mapping[str, Any], Values, ir.Task], Any]
+
+
+class MissingInput(ValueError):
+    """An input has no value; `skipped` where that is because an upstream task was skipped."""
+
+    def __init__(self, sentence: str, *, skipped: bool = False) -> None:
+        super().__init__(sentence)
+        self.skipped = skipped
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """What a graph's tasks can draw on."""
+
+    inputs: Values
+    interface: ir.Interface
+    ended: Mapping[str, Outcome]
+
+
+def gather(task: ir.Task, component: ir.Component, upstream: Upstream, constant: Resolver) -> Values:
+    """The inputs of one task, typed as its component declares them; raises MissingInput."""
+    artifacts = Values({}, _artifacts(task, component, upstream))
+    found: dict[str, Any] = {}
+    constants: dict[str, ir.Source] = {}
+    for name, source in task.parameters.items():
+        if source.kind == "constant":
+            constants[name] = source
+            continue
+        value = _parameter(name, source, upstream)
+        if value is not _MISSING:
+            found[name] = value
+    for name, source in constants.items():  # after the others: a constant may hold placeholders of them
+        try:
+            found[name] = constant(source.value, found, artifacts, task)
+        except ValueError as error:
+            raise MissingInput(f"input {name}: {error}") from error
+    iterated = task.iterator.item if task.iterator else ""
+    return Values(_typed(task, component, found, iterated, upstream), artifacts.artifacts)
+
+
+def _typed(
+    task: ir.Task, component: ir.Component, found: Mapping[str, Any], iterated: str, upstream: Upstream
+) -> dict[str, Any]:
+    typed = dict(found)
+    for name, spec in component.inputs.parameters.items():
+        if name in found and found[name] is not None:
+            try:
+                typed[name] = loosened(found[name], spec.type)
+            except WrongType as error:
+                raise MissingInput(f"input {name}: {error}") from error
+        elif spec.has_default:
+            typed[name] = spec.default
+        elif name != iterated and not spec.optional and not _open(task.parameters.get(name), upstream):
+            raise MissingInput(*_why(name, task.parameters.get(name)), skipped=_skipped(task, name, upstream))
+    return typed
+
+
+def _open(source: ir.Source | None, upstream: Upstream) -> bool:
+    """An optional input of the parent that was not given may stay absent all the way down."""
+    if source is None or source.kind != "input":
+        return False
+    spec = upstream.interface.parameters.get(source.name)
+    return spec is not None and source.name not in upstream.inputs.parameters
+
+
+def _why(name: str, source: ir.Source | None) -> tuple[str]:
+    if source is None or source.kind != "output":
+        return (f"input {name} has no value and no default",)
+    return (f"input {name} takes output {source.name} of {source.task}, which put out no such value",)
+
+
+def _skipped(task: ir.Task, name: str, upstream: Upstream) -> bool:
+    source = task.parameters.get(name) or task.artifacts.get(name)
+    return bool(source and source.task and upstream.ended[source.task].state == "SKIPPED")
+
+
+def _parameter(name: str, source: ir.Source, upstream: Upstream) -> Any:
+    if source.kind == "status":
+        return _status(source.task, upstream.ended[source.task])
+    if source.kind == "output":
+        value = upstream.ended[source.task].values.parameters.get(source.name, _MISSING)
+    else:
+        value = upstream.inputs.parameters.get(source.name, _MISSING)
+        if value is _MISSING:
+            value = _loop_field(source.name, upstream.inputs.parameters)
+    if value is _MISSING or not source.selector:
+        return value
+    try:
+        return select(value, source.selector)
+    except SelectorError as error:
+        raise MissingInput(f"input {name}: {error}") from error
+
+
+def _loop_field(name: str, inputs: Mapping[str, Any]) -> Any:
+    """A field of a loop item that the compiler names but does not pass on: `<item>-subvar-<field>` in an f-string."""
+    item, found, field = name.rpartition("-subvar-")
+    value = inputs.get(item, _MISSING) if found else _MISSING
+    return value[field] if isinstance(value, Mapping) and field in value else _MISSING
+
+
+def _status(name: str, outcome: Outcome) -> dict[str, Any]:
+    state = "CANCELLED" if outcome.state == "SKIPPED" else outcome.state
+    error = (
+        {} if outcome.state == "SUCCEEDED" else {"code": 1 if state == "CANCELLED" else 9, "message": outcome.reason}
+    )
+    return {"state": state, "error": error, "pipelineTaskName": name}
+
+
+def _artifacts(task: ir.Task, component: ir.Component, upstream: Upstream) -> dict[str, tuple[Artifact, ...]]:
+    found: dict[str, tuple[Artifact, ...]] = {}
+    for name, source in task.artifacts.items():
+        if source.kind == "output":
+            many = upstream.ended[source.task].values.artifacts.get(source.name)
+        else:
+            many = upstream.inputs.artifacts.get(source.name)
+        if many is not None:
+            found[name] = many
+            continue
+        spec = component.inputs.artifacts.get(name)
+        if spec is not None and not spec.optional and source.kind == "output":
+            raise MissingInput(*_why(name, source), skipped=_skipped(task, name, upstream))
+    for name, spec in component.inputs.artifacts.items():
+        if name not in found and name not in task.artifacts and not spec.optional:
+            if task.iterator is None or task.iterator.item != name:
+                raise MissingInput(f"input artifact {name} comes from nowhere")
+    return found

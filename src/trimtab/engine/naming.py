@@ -1,0 +1,29 @@
+"""File names out of names that somebody else chose: no traversal, no collision, no surprise for a shell or a glob."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def segment(name: str) -> str:
+    """One path segment for `name`; two names never share one (a changed name carries its digest after a dot)."""
+    if _SAFE.fullmatch(name):
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+    return f"{_UNSAFE.sub('-', name)[:60]}.{digest}".lstrip("-") or digest
+
+
+def iteration(index: int) -> str:
+    """Path segment of one iteration of a loop; `segment` never gives this form, as tasks have no leading dot."""
+    return f"iteration.{index}"
+
+
+def run_id(key: str) -> str:
+    """The id of the run of a key: the same key, the same run; readable as far as it may be."""
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    readable = _UNSAFE.sub("-", key)[:40].strip("-")
+    return f"{readable}-{digest}" if readable else digest
