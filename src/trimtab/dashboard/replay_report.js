@@ -50,7 +50,7 @@ function trailing(key, rows) {
 function timeline(box) {
   box.replaceChildren();
   const width = Math.max(320, box.clientWidth - 10), narrow = width < 640;
-  const left = narrow ? 40 : 116, right = width - 12;
+  const left = narrow ? 40 : 116, right = width - 20;
   const start = day(replay.since), end = day(replay.until);
   const x = (time) => left + ((time - start) / (end - start)) * (right - left);
   const features = [...new Set(replay.monitoring.flatMap((m) => m.drift.map((d) => d.feature)))];
@@ -71,8 +71,9 @@ function timeline(box) {
   const high = replay.problem === "classification" ? 1 : Math.max(...values);
   const y = (value) => quality.top + quality.height * (1 - (Math.max(low, value) - low) / (high - low));
   title(replay.metric, quality.top - 10);
-  for (let i = 0; i <= 4; i += 1) {
-    const value = low + ((high - low) * i) / 4;
+  const gaps = replay.problem === "classification" ? Math.max(2, Math.round((high - low) * (narrow ? 5 : 10))) : 4;
+  for (let i = 0; i <= gaps; i += 1) {
+    const value = low + ((high - low) * i) / gaps;
     draw(svg, "line", { x1: left, x2: right, y1: y(value), y2: y(value), stroke: "var(--line)" });
     draw(svg, "text", { x: left - 6, y: y(value) + 4, "text-anchor": "end", text: replay.problem === "classification" ? Math.round(100 * value) + "%" : value.toPrecision(2) });
   }
@@ -175,7 +176,7 @@ function matrix(box, caption, labels, counts) {
       if (share >= 0.095) draw(svg, "text", { x: margin + column * cell + 16, y: row * cell + 20, "text-anchor": "middle", text: Math.round(100 * share), style: share > 0.5 ? "fill: #fff; pointer-events: none" : "pointer-events: none" });
     });
   });
-  labels.forEach((guess, column) => draw(svg, "text", { transform: `translate(${margin + column * cell + 14} ${size + 8}) rotate(50)`, text: guess.length > 14 ? guess.slice(0, 13) + "…" : guess }));
+  labels.forEach((guess, column) => draw(svg, "text", { transform: `translate(${margin + column * cell + cell / 2 + 4} ${size + 12}) rotate(-50)`, "text-anchor": "end", text: guess.length > 14 ? guess.slice(0, 13) + "…" : guess }));
   tips(figure);
 }
 
