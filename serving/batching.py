@@ -42,7 +42,7 @@ class Batcher(Generic[Item, Result]):
         self._max_waiting = max_waiting
         self._seen = seen
         self._queue: deque[_Waiting[Item, Result]] = deque()
-        self._waiting_rows = 0
+        self.waiting_rows = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._task: asyncio.Task[None] | None = None
         self._began = 0.0
@@ -54,12 +54,12 @@ class Batcher(Generic[Item, Result]):
 
     async def submit(self, items: Sequence[Item]) -> list[Result]:
         """The results of these items; raises what `compute` raised for them, or Unavailable."""
-        if self._queue and self._waiting_rows + len(items) > self._max_waiting:
-            raise Unavailable(f"{self._waiting_rows} rows are waiting already; send the request again in a moment")
+        if self._queue and self.waiting_rows + len(items) > self._max_waiting:
+            raise Unavailable(f"{self.waiting_rows} rows are waiting already; send the request again in a moment")
         loop = asyncio.get_running_loop()
         waiting: _Waiting[Item, Result] = _Waiting(items, loop.create_future())
         self._queue.append(waiting)
-        self._waiting_rows += len(items)
+        self.waiting_rows += len(items)
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._drain(loop))
         return await waiting.answer
@@ -98,7 +98,7 @@ class Batcher(Generic[Item, Result]):
         rows = 0
         while self._queue and (not batch or rows + len(self._queue[0].items) <= self._max_rows):
             one = self._queue.popleft()
-            self._waiting_rows -= len(one.items)
+            self.waiting_rows -= len(one.items)
             if not one.answer.done():
                 batch.append(one)
                 rows += len(one.items)

@@ -24,7 +24,7 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from trimtab.serving.asked import VIRTUAL_TIME, read_time
 from trimtab.serving.body_limit import BodyLimit
@@ -107,6 +107,7 @@ def application(collector: Collector, virtual_time: bool, every_seconds: float =
     app.add_middleware(BodyLimit, max_bytes=_MOST_BYTES, setting="send fewer labels at once")
     app.add_exception_handler(Unanswered, _unanswered)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     token = os.environ.get(_TOKEN, "")
 
     async def feedback(request: Request) -> Response:
@@ -142,6 +143,10 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
+async def _gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it: the client went away before its body had come
+
+
 async def _compact_forever(collector: Collector, every_seconds: float) -> None:
     while True:
         await asyncio.sleep(every_seconds)
@@ -167,6 +172,7 @@ def main() -> None:
     parser.add_argument("--home", required=True, type=Path, help="the loop's state folder")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", required=True, type=int, help="port to listen on")
+    parser.add_argument("--every", type=float, default=_EVERY_SECONDS, help="seconds between two passes over the logs")
     parser.add_argument("--accept-time-header", action="store_true", help="replay: calls carry their own time")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -174,7 +180,7 @@ def main() -> None:
         collector = Collector(arguments.home)
         family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
         with socket.create_server((arguments.host, arguments.port), family=family, backlog=2048) as listening:
-            asyncio.run(_serve(application(collector, arguments.accept_time_header), listening))
+            asyncio.run(_serve(application(collector, arguments.accept_time_header, arguments.every), listening))
     except StorageFull as error:
         sys.exit(f"the collector cannot start: {error}")
     except (OSError, OverflowError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -33,6 +35,7 @@ class ServerMetrics:
         self._latency, self.batch = latency.labels(*self._values), batch.labels(*self._values)
         served = Gauge("trimtab_model_info", "1 for the version served", (*_LABELS, "digest"), registry=registry)
         served.labels(*self._values, digest).set(1)
+        self._waiting = Gauge("trimtab_waiting_rows", "Rows not yet being computed", _LABELS, registry=registry)
         self._answered: dict[tuple[str, bool], Counter] = {}
 
     def answered(self, protocol: str, shadow: bool, rows: int, seconds: float) -> None:
@@ -44,6 +47,10 @@ class ServerMetrics:
         counter.inc()
         self._rows.inc(rows)
         self._latency.observe(seconds)
+
+    def watch(self, waiting_rows: Callable[[], int]) -> None:
+        """Ask this whenever /metrics is read."""
+        self._waiting.labels(*self._values).set_function(waiting_rows)
 
     def unanswered(self, status: int) -> None:
         """Count one request that got no prediction."""

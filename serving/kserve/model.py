@@ -63,6 +63,7 @@ class BundleModel(Model):  # type: ignore[misc]  # kserve has no types
         self._batcher: Batcher[tuple[dict[str, Any], datetime], _Answer] = Batcher(
             self._compute, settings.max_batch_rows, metrics.batch.observe
         )
+        metrics.watch(lambda: self._batcher.waiting_rows)
         self._outputs = OUTPUTS if predictor.manifest.classes and _has_scores(predictor) else OUTPUTS[:1]
         self._trouble = ""
         self.ready = True

@@ -20,7 +20,7 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from trimtab.serving import tensors
 from trimtab.serving.body_limit import BodyLimit
@@ -71,6 +71,7 @@ def application(plane: DataPlane, repository: ModelRepositoryExtension, version:
         app.add_exception_handler(kind, _say(status))
     app.add_exception_handler(RequestValidationError, _say(400))
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unexpected)
     return app
 
@@ -148,6 +149,11 @@ async def _unanswered(_request: Request, error: Exception) -> JSONResponse:
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """The client went away before its body had come: nobody reads this."""
+    return Response(status_code=400)
 
 
 async def _unexpected(_request: Request, error: Exception) -> JSONResponse:

@@ -68,8 +68,11 @@ class Plane(DataPlane):  # type: ignore[misc]  # kserve has no types
         return not self._model.stuck
 
 
-async def serve(model: BundleModel, host: str, http: socket.socket, grpc_port: int, max_body_bytes: int) -> None:
-    """Serve until SIGTERM or SIGINT; requests already taken are answered. Raises OSError for a taken gRPC port."""
+async def serve(model: BundleModel, host: str, http: socket.socket, grpc_port: int, max_body_bytes: int) -> bool:
+    """Serve until SIGTERM or SIGINT; returns whether all requests that were taken by then were answered.
+
+    Raises OSError for a taken gRPC port.
+    """
     plane = Plane(model)
     app = application(plane, plane.repository, model.version, max_body_bytes)
     rest = RestServer(app, plane, plane.repository, GRACE_SECONDS)
@@ -85,6 +88,7 @@ async def serve(model: BundleModel, host: str, http: socket.socket, grpc_port: i
     waiting.cancel()
     rest.stop()
     await asyncio.gather(serving, rpc.stop(GRACE_SECONDS))
+    return not model.busy
 
 
 def load(folder: Path, digest: str) -> Predictor:
@@ -118,7 +122,7 @@ def main(given: list[str]) -> int:
         with socket.create_server((arguments.host, arguments.http_port), family=family, backlog=2048) as http:
             served = serve(model, arguments.host, http, arguments.grpc_port, arguments.max_body_bytes)
             with asyncio.Runner(loop_factory=_fast_loop()) as runner:
-                runner.run(served)
+                answered = runner.run(served)
     except OSError as error:
         where = f"{arguments.host}, port {arguments.http_port} (gRPC: {arguments.grpc_port})"
         print(f"version {arguments.version} cannot listen on {where}: {error.strerror or error}", file=sys.stderr)
@@ -127,7 +131,7 @@ def main(given: list[str]) -> int:
         model.stop()
         if journal is not None:
             journal.close()
-    return _FAILED if model.busy else 0
+    return 0 if answered else _FAILED
 
 
 def _settings(arguments: Namespace) -> Settings:
