@@ -46,7 +46,7 @@ DOCUMENT = ModelLoop.model_validate(
 )
 
 
-class Died(Exception):
+class Died(BaseException):
     """The controller was killed."""
 
 
@@ -84,7 +84,7 @@ class Deadly:
 
 @dataclass
 class Product:
-    """What outlasts a controller: ledger, registry, runs, logs. Version 1 grows wrong after day 6; version 2 is right."""
+    """What outlasts a controller: ledger, registry, runs, logs. Version 1 is wrong from day 6, version 2 never."""
 
     turns: MemoryTurns = field(default_factory=MemoryTurns)
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)

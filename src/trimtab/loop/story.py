@@ -166,17 +166,13 @@ def monitoring_entry(run: RunRecord, report: str) -> dict[str, Any]:
         "drift": [
             {
                 "feature": column.feature,
-                "statistic": _finite(column.psi),
-                "threshold": _finite(column.threshold),
+                "statistic": column.psi,
+                "threshold": column.threshold,
                 "drifted": column.drifted,
             }
             for column in verdict.drift.columns
         ],
     }
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _decision(decision: Mapping[str, Any]) -> dict[str, Any]:
