@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engine import cache, ir, placeholders
-from trimtab.engine.executor_io import BadOutput, TaskFolder, executor_input, read_outputs
+from trimtab.engine.executor_io import BadOutputError, TaskFolder, executor_input, read_outputs
 from trimtab.engine.executors import python_program
 from trimtab.engine.exits import reason_of
 from trimtab.engine.outcome import CANCELLED, Done, Outcome
@@ -22,7 +22,7 @@ from trimtab.ports.runs import TaskRecord
 
 if TYPE_CHECKING:
     from trimtab.engine.execution import Execution
-    from trimtab.engine.graph import Place
+    from trimtab.engine.stage import Place
 
 GRACE_SECONDS = 2.0  # between SIGTERM and SIGKILL
 
@@ -162,7 +162,7 @@ class TaskRun:
     def _succeeded(self) -> None:
         try:
             values = read_outputs(self._component, self._folder)
-        except (BadOutput, OSError) as error:
+        except (BadOutputError, OSError) as error:
             self._ended_with(str(error))
             return
         self._close("SUCCEEDED", "", values.to_json(self._component.outputs))

@@ -172,7 +172,8 @@ class _Reader:
         raise self.error("a value")
 
     def literal(self) -> str:
-        quote, out = self.text[self.at], []
+        quote = self.text[self.at]
+        out: list[str] = []
         self.at += 1
         while self.at < len(self.text):
             character = self.text[self.at]

@@ -15,9 +15,9 @@ from typing import Any
 from trimtab.engine import graph, ir, placeholders
 from trimtab.engine.attempts import TaskRun
 from trimtab.engine.executor_io import TaskFolder, executor_input
-from trimtab.engine.graph import Place, Stage
 from trimtab.engine.importer import import_artifact
 from trimtab.engine.outcome import Done, Outcome
+from trimtab.engine.stage import Place, Stage
 from trimtab.engine.values import Values
 from trimtab.engine.warm import WarmHost
 from trimtab.ports.runs import RunRecord, RunStore, TaskRecord

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.engine import ir
-from trimtab.engine.parameters import WrongType, convert, from_text
+from trimtab.engine.parameters import WrongTypeError, convert, from_text
 from trimtab.engine.values import Artifact, Values, digest_of
 
 MOST_BYTES = 64 * 1024 * 1024
 _OUTPUT = "executor_output.json"
 
 
-class BadOutput(ValueError):
+class BadOutputError(ValueError):
     """A task ended well but what it left is not what its interface promises."""
 
 
@@ -77,7 +77,7 @@ def _promised(name: str, spec: ir.ArtifactSpec, folder: TaskFolder) -> Artifact:
 
 
 def read_outputs(component: ir.Component, folder: TaskFolder) -> Values:
-    """The outputs that a task wrote; raises BadOutput, naming the output, if one is not what its type says."""
+    """The outputs that a task wrote; raises BadOutputError, naming the output, if one is not what its type says."""
     written = _read(folder.artifacts / _OUTPUT)
     parameters = _parameters(component, folder, _mapping(written, "parameterValues"))
     told = _mapping(written, "artifacts")
@@ -91,20 +91,22 @@ def _read(file: Path) -> Mapping[str, Any]:
     if not file.is_file():
         return {}
     if file.stat().st_size > MOST_BYTES:
-        raise BadOutput(f"its outputs have {file.stat().st_size >> 20} MB; at most {MOST_BYTES >> 20}: use artifacts")
+        raise BadOutputError(
+            f"its outputs have {file.stat().st_size >> 20} MB; at most {MOST_BYTES >> 20}: use artifacts"
+        )
     try:
         written = json.loads(file.read_text())
     except (ValueError, RecursionError) as error:
-        raise BadOutput(f"its executor output is no JSON: {str(error)[:120]}") from error
+        raise BadOutputError(f"its executor output is no JSON: {str(error)[:120]}") from error
     if not isinstance(written, dict):
-        raise BadOutput(f"its executor output is no JSON object but {type(written).__name__}")
+        raise BadOutputError(f"its executor output is no JSON object but {type(written).__name__}")
     return written
 
 
 def _mapping(written: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     told = written.get(name) or {}
     if not isinstance(told, Mapping):
-        raise BadOutput(f"its executor output has {name} as {type(told).__name__}, not as an object")
+        raise BadOutputError(f"its executor output has {name} as {type(told).__name__}, not as an object")
     return told
 
 
@@ -115,12 +117,12 @@ def _parameters(component: ir.Component, folder: TaskFolder, told: Mapping[str, 
         try:
             if file.is_file():
                 if file.stat().st_size > MOST_BYTES:
-                    raise BadOutput(f"output {name} has {file.stat().st_size >> 20} MB: pass it as an artifact")
+                    raise BadOutputError(f"output {name} has {file.stat().st_size >> 20} MB: pass it as an artifact")
                 found[name] = from_text(file.read_text(), spec.type)
             elif name in told:
                 found[name] = convert(told[name], spec.type)
-        except (WrongType, UnicodeDecodeError) as error:
-            raise BadOutput(f"output {name}: {error}") from error
+        except (WrongTypeError, UnicodeDecodeError) as error:
+            raise BadOutputError(f"output {name}: {error}") from error
     return found
 
 
@@ -133,8 +135,8 @@ def _artifact(name: str, spec: ir.ArtifactSpec, folder: TaskFolder, told: Any) -
         uri, metadata, label = one["uri"], one.get("metadata") or {}, one.get("name") or name
         custom = one.get("custom_path") or ""
     except (KeyError, IndexError, TypeError) as error:
-        raise BadOutput(f"output artifact {name} is not written as kfp's executor writes it") from error
+        raise BadOutputError(f"output artifact {name} is not written as kfp's executor writes it") from error
     if not isinstance(uri, str) or not isinstance(metadata, dict) or not isinstance(label, str):
-        raise BadOutput(f"output artifact {name} has a uri, name or metadata of the wrong type")
+        raise BadOutputError(f"output artifact {name} has a uri, name or metadata of the wrong type")
     uri = uri or promised.uri
     return Artifact(label, uri, spec.title, spec.version, metadata, digest_of(custom or uri), custom)

@@ -13,7 +13,7 @@ _FUNCTION, _INPUT = "--function_to_execute", "--executor_input"
 _SWITCHES_WITH_VALUE = {"--index-url", "--extra-index-url", "--trusted-host", "-i", "--find-links", "-f"}
 
 
-class NotPython(ValueError):
+class NotPythonError(ValueError):
     """An executor that is no lightweight Python component."""
 
 
@@ -29,19 +29,19 @@ class PythonProgram:
 
 
 def python_program(container: Mapping[str, Any]) -> PythonProgram:
-    """The program of a container executor; raises NotPython with what it is instead."""
+    """The program of a container executor; raises NotPythonError with what it is instead."""
     command = [*container.get("command", ()), *container.get("args", ())]
     at = next((index for index, text in enumerate(command) if _PROGRAM in text and '"$@"' in text), None)
     if at is None or at + 1 >= len(command):
         module = any("kfp.dsl.executor_main" in text for text in command)
         what = "a containerized Python component" if module else "a container component"
-        raise NotPython(
+        raise NotPythonError(
             f"{what} (image {container.get('image', '?')}, command {' '.join(command)[:60]!r}): it needs a container"
         )
     arguments = command[at + 2 :]
     function = _value(arguments, _FUNCTION)
     if function is None or _value(arguments, _INPUT) is None:
-        raise NotPython(f"a Python component without {_FUNCTION} or {_INPUT}")
+        raise NotPythonError(f"a Python component without {_FUNCTION} or {_INPUT}")
     return PythonProgram(
         source=command[at + 1],
         function=function,

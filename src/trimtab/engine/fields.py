@@ -1,6 +1,6 @@
 """Every field of the IR that the engine understands. A field that is not here is refused by its name.
 
-A schema is a dict of fields, `{"*": schema}` a map of names, `[schema]` a list, `ANY` anything, `TEXT` and so on a scalar.
+A schema is a dict of fields, `{"*": schema}` a map of names, `[schema]` a list; `ANY`, `TEXT` and so on are scalars.
 """
 
 from __future__ import annotations

@@ -1,60 +1,17 @@
 """One run of a graph: starts each task once all before it have ended, and says what came of the whole.
 
-Rules of a cluster (Argo under KFP): a task whose upstream failed or was skipped is skipped, unless its trigger policy is
-ALL_UPSTREAM_TASKS_COMPLETED; branches that do not depend on a failure go on; a graph fails if any task in it failed.
+Rules of a cluster (Argo under KFP): a task whose upstream failed or was skipped is skipped, unless its trigger policy
+is ALL_UPSTREAM_TASKS_COMPLETED; branches that do not depend on a failure go on; a graph fails if any task in it failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from trimtab.engine import ir, naming
-from trimtab.engine.inputs import MissingInput, Upstream, gather
+from trimtab.engine import conditions, ir
+from trimtab.engine.inputs import MissingInputError, Upstream, gather
+from trimtab.engine.loop import Loop
 from trimtab.engine.outcome import CANCELLED, Done, Outcome
+from trimtab.engine.stage import Place, Stage
 from trimtab.engine.values import Values
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in a run something is: its path for people, its folder, and whether it runs though the run is cancelled."""
-
-    path: str
-    folder: Path
-    sheltered: bool = False
-
-    def inside(self, name: str, *, sheltered: bool = False) -> Place:
-        """The place of a task in the graph here."""
-        path = f"{self.path}/{name}" if self.path else name
-        return Place(path, self.folder / naming.segment(name), self.sheltered or sheltered)
-
-    def iteration(self, index: int) -> Place:
-        """The place of one iteration of the loop here."""
-        return Place(f"{self.path}[{index}]", self.folder / naming.iteration(index), self.sheltered)
-
-
-class Stage:
-    """What a graph needs of the run it belongs to; `trimtab.engine.execution.Execution` is one."""
-
-    components: Mapping[str, ir.Component]
-
-    def start(self, component: ir.Component, task: ir.Task, place: Place, inputs: Values, done: Done) -> None:
-        """Run a component that is no graph."""
-        raise NotImplementedError
-
-    def skip(self, place: Place, state: str, reason: str) -> None:
-        """Record that a task was not run, or failed before it could be."""
-        raise NotImplementedError
-
-    def stopped(self, place: Place) -> bool:
-        """Whether nothing more may start at this place."""
-        raise NotImplementedError
-
-    def constant(self, value: Any, parameters: Mapping[str, Any], artifacts: Values, task: ir.Task) -> Any:
-        """A constant of the IR with its placeholders replaced."""
-        raise NotImplementedError
 
 
 def run(stage: Stage, component: ir.Component, task: ir.Task, place: Place, inputs: Values, done: Done) -> None:
@@ -106,16 +63,14 @@ class Graph:
             return
         try:
             inputs = self._gather(task)
-        except MissingInput as error:
+        except MissingInputError as error:
             self._not_run(task, place, Outcome("SKIPPED" if error.skipped else "FAILED", reason=str(error)))
             return
         self._launch(task, place, inputs)
 
     def _launch(self, task: ir.Task, place: Place, inputs: Values) -> None:
-        from trimtab.engine.loop import Loop, condition_of
-
         try:
-            wanted = condition_of(task, inputs)
+            wanted = not task.condition or conditions.parse(task.condition).holds(inputs.parameters)
         except ValueError as error:
             self._not_run(task, place, Outcome("FAILED", reason=str(error)))
             return
@@ -130,7 +85,11 @@ class Graph:
         if task.iterator is None:
             run(self._stage, component, task, place, inputs, done)
         else:
-            Loop(self._stage, component, task, place, inputs, done).begin()
+
+            def iteration(at: Place, item: Values, over: Done) -> None:
+                run(self._stage, component, task, at, item, over)
+
+            Loop(self._stage, component, task, place, inputs, iteration, done).begin()
 
     def _gather(self, task: ir.Task) -> Values:
         component = self._stage.components[task.component]
@@ -181,4 +140,3 @@ class Graph:
 
 
 _PAST = {"FAILED": "failed", "SKIPPED": "was skipped", "CANCELLED": "was cancelled"}
-Resolver = Callable[[Any, Mapping[str, Any], Values, ir.Task], Any]

@@ -14,7 +14,7 @@ from trimtab.ports.runs import TaskRecord
 
 if TYPE_CHECKING:
     from trimtab.engine.execution import Execution
-    from trimtab.engine.graph import Place
+    from trimtab.engine.stage import Place
 
 
 def import_artifact(

@@ -8,7 +8,7 @@ from typing import Any
 
 from trimtab.engine import ir
 from trimtab.engine.outcome import Outcome
-from trimtab.engine.parameters import WrongType, loosened
+from trimtab.engine.parameters import WrongTypeError, loosened
 from trimtab.engine.selectors import SelectorError, select
 from trimtab.engine.values import Artifact, Values
 
@@ -16,7 +16,7 @@ _MISSING = object()
 Resolver = Callable[[Any, Mapping[str, Any], Values, ir.Task], Any]
 
 
-class MissingInput(ValueError):
+class MissingInputError(ValueError):
     """An input has no value; `skipped` where that is because an upstream task was skipped."""
 
     def __init__(self, sentence: str, *, skipped: bool = False) -> None:
@@ -34,7 +34,7 @@ class Upstream:
 
 
 def gather(task: ir.Task, component: ir.Component, upstream: Upstream, constant: Resolver) -> Values:
-    """The inputs of one task, typed as its component declares them; raises MissingInput."""
+    """The inputs of one task, typed as its component declares them; raises MissingInputError."""
     artifacts = Values({}, _artifacts(task, component, upstream))
     found: dict[str, Any] = {}
     constants: dict[str, ir.Source] = {}
@@ -49,7 +49,7 @@ def gather(task: ir.Task, component: ir.Component, upstream: Upstream, constant:
         try:
             found[name] = constant(source.value, found, artifacts, task)
         except ValueError as error:
-            raise MissingInput(f"input {name}: {error}") from error
+            raise MissingInputError(f"input {name}: {error}") from error
     iterated = task.iterator.item if task.iterator else ""
     return Values(_typed(task, component, found, iterated, upstream), artifacts.artifacts)
 
@@ -62,12 +62,12 @@ def _typed(
         if name in found and found[name] is not None:
             try:
                 typed[name] = loosened(found[name], spec.type)
-            except WrongType as error:
-                raise MissingInput(f"input {name}: {error}") from error
+            except WrongTypeError as error:
+                raise MissingInputError(f"input {name}: {error}") from error
         elif spec.has_default:
             typed[name] = spec.default
         elif name != iterated and not spec.optional and not _open(task.parameters.get(name), upstream):
-            raise MissingInput(*_why(name, task.parameters.get(name)), skipped=_skipped(task, name, upstream))
+            raise MissingInputError(*_why(name, task.parameters.get(name)), skipped=_skipped(task, name, upstream))
     return typed
 
 
@@ -104,7 +104,7 @@ def _parameter(name: str, source: ir.Source, upstream: Upstream) -> Any:
     try:
         return select(value, source.selector)
     except SelectorError as error:
-        raise MissingInput(f"input {name}: {error}") from error
+        raise MissingInputError(f"input {name}: {error}") from error
 
 
 def _loop_field(name: str, inputs: Mapping[str, Any]) -> Any:
@@ -134,9 +134,9 @@ def _artifacts(task: ir.Task, component: ir.Component, upstream: Upstream) -> di
             continue
         spec = component.inputs.artifacts.get(name)
         if spec is not None and not spec.optional and source.kind == "output":
-            raise MissingInput(*_why(name, source), skipped=_skipped(task, name, upstream))
+            raise MissingInputError(*_why(name, source), skipped=_skipped(task, name, upstream))
     for name, spec in component.inputs.artifacts.items():
-        if name not in found and name not in task.artifacts and not spec.optional:
-            if task.iterator is None or task.iterator.item != name:
-                raise MissingInput(f"input artifact {name} comes from nowhere")
+        iterated = task.iterator is not None and task.iterator.item == name
+        if name not in found and name not in task.artifacts and not spec.optional and not iterated:
+            raise MissingInputError(f"input artifact {name} comes from nowhere")
     return found

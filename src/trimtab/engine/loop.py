@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from trimtab.engine import conditions, ir
-from trimtab.engine.graph import Place, Stage, run
+from trimtab.engine import ir
 from trimtab.engine.outcome import CANCELLED, Done, Outcome
-from trimtab.engine.parameters import WrongType, loosened
+from trimtab.engine.parameters import WrongTypeError, loosened
+from trimtab.engine.stage import Place, Stage
 from trimtab.engine.values import Values
 
 MOST_ITEMS = 10_000
 
 
-def condition_of(task: ir.Task, inputs: Values) -> bool:
-    """Whether the task's condition holds; raises ConditionError."""
-    return not task.condition or conditions.parse(task.condition).holds(inputs.parameters)
+Iteration = Callable[[Place, Values, Done], None]
 
 
 class Loop:
     """The iterations of one task."""
 
     def __init__(
-        self, stage: Stage, component: ir.Component, task: ir.Task, place: Place, inputs: Values, done: Done
+        self,
+        stage: Stage,
+        component: ir.Component,
+        task: ir.Task,
+        place: Place,
+        inputs: Values,
+        iteration: Iteration,
+        done: Done,
     ) -> None:
         self._stage, self._component, self._task, self._place = stage, component, task, place
-        self._inputs, self._done = inputs, done
+        self._inputs, self._iteration, self._done = inputs, iteration, done
         self._items: Sequence[Values] = ()
         self._next = self._running = 0
         self._outcomes: dict[int, Outcome] = {}
@@ -56,7 +61,7 @@ class Loop:
             if self._stage.stopped(place):
                 self._ended(index, CANCELLED)
             else:
-                run(self._stage, self._component, self._task, place, self._items[index], self._reporter(index))
+                self._iteration(place, self._items[index], self._reporter(index))
         self._advancing = False
         if len(self._outcomes) == len(self._items):
             self._done(self._outcome())
@@ -116,5 +121,5 @@ class Loop:
         spec = self._component.inputs.parameters.get(iterator.item)
         try:
             return [one if spec is None else loosened(one, spec.type) for one in items]
-        except WrongType as error:
+        except WrongTypeError as error:
             raise ValueError(f"an item of the loop: {error}") from error

@@ -23,17 +23,17 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "
 MOST_BYTES = 16 * 1024 * 1024  # of one value as JSON
 
 
-class WrongType(ValueError):
+class WrongTypeError(ValueError):
     """A value is not of the parameter's type."""
 
 
 def convert(value: Any, kind: str) -> Any:
-    """`value` as the IR's parameter type `kind`; whole floats become ints where ints are wanted. Raises WrongType."""
+    """`value` as the IR's parameter type `kind`; whole floats become ints where wanted. Raises WrongTypeError."""
     if kind in {"TASK_FINAL_STATUS", "TASK_CONFIG"}:
         return value
     good = _converted(value, kind)
     if good is None:
-        raise WrongType(f"expected {_NAMES.get(kind, kind)}, found {_shown(value)}")
+        raise WrongTypeError(f"expected {_NAMES.get(kind, kind)}, found {_shown(value)}")
     return good[0]
 
 
@@ -57,7 +57,7 @@ def loosened(value: Any, kind: str) -> Any:
 
 
 def from_text(text: str, kind: str) -> Any:
-    """The value of a `-p name=text`: text for strings, JSON for lists and dicts. Raises WrongType."""
+    """The value of a `-p name=text`: text for strings, JSON for lists and dicts. Raises WrongTypeError."""
     if kind == "STRING":
         return text
     if kind == "BOOLEAN" and text.strip().lower() in _BOOLEANS:
@@ -65,7 +65,7 @@ def from_text(text: str, kind: str) -> Any:
     try:
         return convert(json.loads(text), kind)
     except json.JSONDecodeError:
-        raise WrongType(f"expected {_NAMES.get(kind, kind)}, found {_shown(text)}") from None
+        raise WrongTypeError(f"expected {_NAMES.get(kind, kind)}, found {_shown(text)}") from None
 
 
 def arguments(interface: Interface, given: Mapping[str, Any], *, pipeline: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def arguments(interface: Interface, given: Mapping[str, Any], *, pipeline: str) 
         elif not spec.optional:
             problems.append(f"parameter {name} ({_NAMES.get(spec.type, spec.type)}) is missing: give -p {name}=...")
     problems += [
-        f"input artifact {name} of the pipeline itself cannot be given here: import it in the pipeline with dsl.importer"
+        f"input artifact {name} of the pipeline itself cannot be given here: import it with dsl.importer"
         for name, artifact in interface.artifacts.items()
         if not artifact.optional
     ]
@@ -93,7 +93,7 @@ def _take(name: str, spec: ParameterSpec, value: Any, found: dict[str, Any]) -> 
     try:
         found[name] = convert(value, spec.type)
         size = len(json.dumps(found[name], allow_nan=False))
-    except WrongType as error:
+    except WrongTypeError as error:
         return [f"parameter {name}: {error}"]
     except (TypeError, ValueError) as error:
         return [f"parameter {name}: {_shown(value)} is no JSON value ({error})"]

@@ -1,4 +1,4 @@
-"""`{{$...}}` placeholders in constants, arguments, environment and importer metadata, as kfp/dsl/__init__.py lists them."""
+"""`{{$...}}` placeholders in constants, arguments, environment and metadata; kfp/dsl/__init__.py lists them."""
 
 from __future__ import annotations
 

@@ -63,8 +63,6 @@ class Run:
         except BaseException:
             self._lock.close()
             raise
-        self._execution: Execution | None = None
-        self._stopped = ""
 
     def execute(
         self, host: WarmHost, options: Options, stopping: Callable[[Execution], None] | None = None
@@ -84,9 +82,8 @@ class Run:
             self._lock.close()
 
 
-def prepare(store: RunStore, runs: Path, run_id: str, pipeline: Path, given: Mapping[str, Any]) -> Run:
+def prepare(store: RunStore, runs: Path, run_id: str, loaded: Loaded, given: Mapping[str, Any]) -> Run:
     """A new run; raises PipelineRefused before anything is started."""
-    loaded = load(pipeline)
     found = parameters.arguments(loaded.pipeline.root.inputs, given, pipeline=loaded.pipeline.name)
     record = RunRecord(run_id, loaded.pipeline.name, "RUNNING", datetime.now(UTC), parameters=found, pid=os.getpid())
     return Run(store, runs, record, loaded)

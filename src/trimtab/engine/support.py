@@ -10,7 +10,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from trimtab.engine import conditions, fields
-from trimtab.engine.executors import NotPython, python_program
+from trimtab.engine.executors import NotPythonError, python_program
 from trimtab.engine.selectors import SelectorError, check_selector
 
 _MOST_SHOWN = 20
@@ -90,7 +90,7 @@ def remote(who: str, uri: str) -> Iterator[str]:
 def _container(label: str, container: Mapping[str, Any]) -> Iterator[str]:
     try:
         program = python_program(container)
-    except NotPython as error:
+    except NotPythonError as error:
         yield f"executor {label} is {error}. Only lightweight Python components (@dsl.component) run here"
         return
     for text in program.requirements:

@@ -87,7 +87,7 @@ def local_path(uri: str) -> Path | None:
 
 
 def digest_of(uri: str) -> str:
-    """SHA-256 over the bytes of a file, or over names and bytes of a folder; "" where there is nothing on this machine."""
+    """SHA-256 over the bytes of a file, or over names and bytes of a folder; "" where there is nothing here."""
     path = local_path(uri)
     if path is None or not path.exists():
         return ""

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from trimtab.engine.execution import Execution, Options
+from trimtab.engine.load import load
 from trimtab.engine.naming import run_id as id_of
 from trimtab.engine.run import Run, default_jobs, is_held, prepare, resume
 from trimtab.engine.warm import WarmHost
@@ -44,7 +45,7 @@ class LocalRunner(PipelineRunner):
                 return known
             try:
                 if known is None:
-                    run = prepare(self._store, self._folder, run_id, Path(request.pipeline), request.parameters)
+                    run = prepare(self._store, self._folder, run_id, load(Path(request.pipeline)), request.parameters)
                 else:
                     run = resume(self._store, self._folder, run_id)
             except AlreadyRunning:  # by another process

@@ -37,7 +37,7 @@ class MemoryRuns(RunStore):
     def runs(self, limit: int = 100) -> Sequence[RunRecord]:
         """Runs, newest first."""
         with self._lock:
-            return sorted(reversed(self._runs.values()), key=lambda run: run.started, reverse=True)[:limit]
+            return sorted(self._runs.values(), key=lambda run: run.started, reverse=True)[:limit]
 
     def tasks(self, run_id: str) -> Sequence[TaskRecord]:
         """The run's tasks in the order they were first saved."""

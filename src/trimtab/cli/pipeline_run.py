@@ -1,0 +1,143 @@
+"""`trimtab pipeline run`: one run in this process, its tasks shown as they end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+
+from trimtab.adapters.runs.sql import SqlRuns
+from trimtab.adapters.sql import ledger_engine
+from trimtab.cli.pipeline_show import json_of, runs_home
+from trimtab.cli.task_display import TaskDisplay
+from trimtab.engine.execution import Execution, Options
+from trimtab.engine.ir import Interface
+from trimtab.engine.load import load
+from trimtab.engine.naming import segment
+from trimtab.engine.parameters import WrongTypeError, from_text
+from trimtab.engine.run import Run, default_jobs, prepare, resume
+from trimtab.engine.warm import WarmHost
+from trimtab.errors import PipelineRefused, TrimtabError
+from trimtab.loop.home import Home
+from trimtab.ports.runs import RunRecord, RunStore
+
+_EXIT = {"SUCCEEDED": 0, "FAILED": 1, "INTERRUPTED": 130}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line says."""
+
+    file: Path | None
+    parameters: tuple[str, ...]
+    jobs: int | None
+    cache: bool
+    resume: str | None
+    home: Path | None
+    as_json: bool
+
+
+def run_here(wanted: Wanted) -> int:
+    """Run it and print how it went; returns the exit code. A refusal is printed as JSON too, and raised."""
+    try:
+        home = runs_home(wanted.home)
+        run, store = _prepared(wanted, home)
+    except TrimtabError as error:
+        if wanted.as_json:
+            told: dict[str, Any] = {"state": "REFUSED", "output": None, "run": None, "tasks": [], "reason": str(error)}
+            print(json.dumps(told, indent=2))
+        raise
+    ended = _execute(run, wanted)
+    view = json_of(ended, store)
+    if wanted.as_json:
+        print(json.dumps(view, indent=2))
+    else:
+        _print_end(ended, view)
+    return _EXIT[ended.state]
+
+
+def _prepared(wanted: Wanted, home: Home) -> tuple[Run, RunStore]:
+    if wanted.resume is not None:
+        if wanted.parameters or wanted.file is not None:
+            raise PipelineRefused("--resume takes the pipeline and parameters of that run: give neither FILE nor -p")
+        store = SqlRuns(ledger_engine(home.make().ledger))
+        return resume(store, home.runs, wanted.resume), store
+    if wanted.file is None:
+        raise PipelineRefused("which pipeline? Give the YAML that kfp's compiler wrote, or --resume RUN")
+    loaded = load(wanted.file)
+    given = typed(wanted.parameters, loaded.pipeline.root.inputs)
+    run_id = f"{segment(loaded.pipeline.name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    store = SqlRuns(ledger_engine(home.make().ledger))
+    return prepare(store, home.runs, run_id, loaded, given), store
+
+
+def typed(texts: tuple[str, ...], interface: Interface) -> Mapping[str, Any]:
+    """`name=value` texts as values of the pipeline's types; raises PipelineRefused."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, given, value = text.partition("=")
+        if not given or not name:
+            raise PipelineRefused(f"-p {text}: expected name=value")
+        if name in found:
+            raise PipelineRefused(f"parameter {name} is given twice")
+        spec = interface.parameters.get(name)
+        found[name] = value
+        with contextlib.suppress(WrongTypeError):  # `prepare` refuses it, together with all that is wrong
+            found[name] = value if spec is None else from_text(value, spec.type)
+    return found
+
+
+def _execute(run: Run, wanted: Wanted) -> RunRecord:
+    host = WarmHost()
+    with TaskDisplay(run.record, run.notes) as display:
+        options = Options(wanted.jobs or default_jobs(), wanted.cache, display.take)
+        stops: list[Callable[[], None]] = []
+
+        def stopping(execution: Execution) -> None:
+            stops.append(lambda: execution.stop("interrupted by a person", exit_tasks=True))
+
+        try:
+            with _signals(stops):
+                return run.execute(host, options, stopping)
+        finally:
+            host.close()
+
+
+@contextmanager
+def _signals(stops: list[Callable[[], None]]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop the run in order: tasks end, exit tasks run, the run can be resumed."""
+
+    def stop(_: int, __: FrameType | None) -> None:
+        for one in stops:
+            one()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_end(ended: RunRecord, told: Mapping[str, Any]) -> None:
+    console = Console(stderr=True)
+    if ended.state == "SUCCEEDED":
+        console.print(f"[green]succeeded[/]  run {ended.run_id}", highlight=False)
+        if told["output"] is not None:
+            output = told["output"]
+            print(output if isinstance(output, str) else json.dumps(output, indent=2))
+        return
+    console.print(f"[red]{ended.state.lower()}[/]  run {ended.run_id}", highlight=False)
+    console.print(ended.reason, markup=False, highlight=False)
+    console.print(f"logs:   trimtab pipeline logs {ended.run_id}", highlight=False)
+    console.print(f"resume: trimtab pipeline run --resume {ended.run_id}", highlight=False)
