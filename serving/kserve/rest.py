@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from trimtab.serving import tensors
 from trimtab.serving.body_limit import BodyLimit
 from trimtab.serving.refusals import Malformed, Unanswered
+from trimtab.serving.whole_answers import WholeAnswers
 
 BINARY_LENGTH = "inference-header-content-length"
 _LIMIT = "serving.limits.maxBodyBytes"
@@ -49,6 +50,7 @@ class RestServer(RESTServer):  # type: ignore[misc]  # kserve has no types
         super().__init__(app, plane, repository, 0, grace_period=grace_seconds)
         self.config.access_log = False
         self.config.server_header = False
+        self.config.http = WholeAnswers
         self._server.capture_signals = contextlib.nullcontext  # main decides what a signal does
 
     async def serve(self, listening: socket.socket) -> None:

@@ -11,6 +11,7 @@ from trimtab.adapters.router.envoy_members import Chain, Member, Paths, chain_na
 from trimtab.ports.router import Routes
 
 TRACK = "x-model-track"
+COPY = "x-trimtab-shadow"  # request header of a copy; a client's own is taken away
 # Nothing else is let through: kserve's /v2/repository can unload the model, /metrics is not for the public.
 _PREDICT = r"/v1/models/[^/]+:(predict|explain)|/v2/models/[^/]+(/versions/[^/]+)?/(infer|explain)"
 _ABOUT = r"/v1/models(/.*)?|/v2(/((models|health)(/.*)?)?)?"
@@ -76,7 +77,7 @@ def _action(shares: tuple[tuple[Chain, int], ...], bounds: Bounds, counted: bool
                     "name": chain_name(chain),
                     "weight": share,
                     "request_headers_to_add": [_picked(chain[0].target.version)] if counted else [],
-                    "request_headers_to_remove": [] if counted else [PICKED],
+                    "request_headers_to_remove": [COPY] if counted else [COPY, PICKED],
                 }
                 for chain, share in shares
             ],
@@ -120,7 +121,10 @@ def _mirrors(mirror: Member | None, percent: int) -> Json:
     if mirror is None or not percent:
         return {}
     share = {"default_value": {"numerator": percent, "denominator": "HUNDRED"}}
-    return {"request_mirror_policies": [{"cluster": mirror.cluster, "runtime_fraction": share}]}
+    # gRPC servers in Python are not told the host, so a header says it too.
+    said = {"append": {"header": {"key": COPY, "value": "true"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+    policy = {"cluster": mirror.cluster, "runtime_fraction": share, "request_headers_mutations": [said]}
+    return {"request_mirror_policies": [policy]}
 
 
 def _feedback(routes: Routes, bounds: Bounds) -> Json:
