@@ -1,13 +1,16 @@
 """The whole way of a request: Envoy, real model servers, prediction log; while shares change and servers die."""
 
+import contextlib
 import http.client
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import grpc
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
-from serving_processes import GOOD, ask, predictions, until
+from serving_processes import GOOD, ask, gated, predict, predictions, until
 
 from trimtab.adapters.router.envoy import EnvoyRouter
 from trimtab.adapters.servers.collector import CollectorProcess
@@ -222,6 +225,39 @@ def test_a_server_that_wakes_up_late_does_not_change_what_was_answered(world: _W
         world.await_more(clients, 100)
     _check(world, clients)
     assert any(record["attempt"] > 1 for record in predictions(world.folder))
+
+
+def test_a_model_that_hangs_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for gated_estimator
+    gate = tmp_path / "gate"
+    made = gated(bundles.make(tmp_path / "b"), tmp_path / "gated", gate)
+    wanted = ServerRequest("1", made.folder, made.digest)
+    patience = replace(_PATIENCE, silent_probes=2)
+    command = (sys.executable, "-m", "trimtab.serving.kserve.server", "--stuck-seconds", "1")
+    log = tmp_path / "predictions"
+    servers = ProcessServers(
+        tmp_path / "s", name="m", serving=Serving(), prediction_log=log, patience=patience, command=command
+    )
+    try:
+        until(lambda: servers.ensure([wanted])["1"].state == "ready", 90)
+        view = servers.ensure([wanted])["1"]
+        thread = threading.Thread(target=_hanging_request, args=(view.address,))
+        thread.start()
+        until(lambda: servers.ensure([wanted])["1"].state != "ready", 30)
+        assert "it says that it hangs, the answer to 2 probes" in servers.ensure([wanted])["1"].reason
+        thread.join(20)
+        gate.touch()
+        until(lambda: servers.ensure([wanted])["1"].state == "ready", 90)
+        again = servers.ensure([wanted])["1"]
+        assert (again.restarts, again.pid != view.pid) == (1, True)
+        assert predict(again.address, GOOD)[0] == 200
+    finally:
+        servers.close()
+
+
+def _hanging_request(address: str) -> None:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        predict(address, GOOD)
 
 
 def test_copies_are_logged_as_copies_in_rest_and_grpc(world: _World) -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    starting ──ready probe──► ready ──death, or silent to several live probes──► starting again after a pause
+    starting ──ready probe──► ready ──death, or several live probes failed──► starting again after a pause
         └── dies quickly N times, or is not ready in time ──► failed (tried again once a minute)
 """
 
@@ -156,10 +156,11 @@ class SupervisedServer:
                 if answer == "yes":
                     self.state, self.reason, self._since = "ready", "", now
             else:
-                self._silent = self._silent + 1 if answer == "silent" else 0
+                self._silent = 0 if answer == "yes" else self._silent + 1
                 if self._silent >= self._patience.silent_probes:
                     bound = self._patience.probe_seconds
-                    self._end(now, f"no answer to {self._silent} probes within {bound:g} s each")
+                    said = "no answer" if answer == "silent" else "it says that it hangs, the answer"
+                    self._end(now, f"{said} to {self._silent} probes within {bound:g} s each")
                     return
         if self._probe is None and now >= self._next_probe:
             ready = self.state == "ready"
