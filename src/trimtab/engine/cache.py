@@ -60,9 +60,7 @@ def _intact(record: TaskRecord, component: ir.Component) -> Values | None:
         values = from_json(record.outputs, component.outputs)
     except (KeyError, TypeError, AttributeError):
         return None
-    whole = all(
-        digest_of(one.custom_path or one.uri) == one.digest for many in values.artifacts.values() for one in many
-    )
+    whole = all(digest_of(one.uri) == one.digest for many in values.artifacts.values() for one in many)
     return values if whole and set(component.outputs.artifacts) <= set(values.artifacts) else None
 
 

@@ -42,6 +42,8 @@ class Execution(Stage):
     ) -> None:
         self.pipeline, self.record, self.folder = pipeline, run, folder
         self.components = pipeline.components
+        named = run.run_id.startswith(pipeline.name)
+        self.run_name = run.run_id if named else f"{pipeline.name}-{run.run_id}"
         self.store, self.host, self.options = store, host, options
         self.earlier = {task.path: task for task in store.tasks(run.run_id)}
         self.stop_reason = ""
@@ -103,7 +105,7 @@ class Execution(Stage):
         """What placeholders mean in this task."""
         run_id = self.record.run_id
         created = self.record.started.astimezone(UTC).isoformat()
-        return placeholders.Names(run_id, run_id, task.name, f"{run_id}/{place.path}", str(self.folder), created)
+        return placeholders.Names(self.run_name, run_id, task.name, f"{run_id}/{place.path}", str(self.folder), created)
 
     # What graphs ask of a run.
 

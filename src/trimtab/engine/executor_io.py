@@ -6,6 +6,7 @@ Format: ExecutorInput and ExecutorOutput of pipeline_spec.proto as JSON; files a
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from trimtab.engine import ir
 from trimtab.engine.parameters import WrongTypeError, convert, from_text
-from trimtab.engine.values import Artifact, Values, digest_of
+from trimtab.engine.values import Artifact, Values, digest_of, local_path
 
 MOST_BYTES = 64 * 1024 * 1024
 _OUTPUT = "executor_output.json"
@@ -139,4 +140,19 @@ def _artifact(name: str, spec: ir.ArtifactSpec, folder: TaskFolder, told: Any) -
     if not isinstance(uri, str) or not isinstance(metadata, dict) or not isinstance(label, str):
         raise BadOutputError(f"output artifact {name} has a uri, name or metadata of the wrong type")
     uri = uri or promised.uri
-    return Artifact(label, uri, spec.title, spec.version, metadata, digest_of(custom or uri), custom)
+    if custom:
+        _bring(name, custom, uri)
+    return Artifact(label, uri, spec.title, spec.version, metadata, digest_of(uri))
+
+
+def _bring(name: str, custom: Any, uri: str) -> None:
+    """Copy what a task wrote to a `custom_path` to the artifact's URI, as the launcher on a cluster uploads it."""
+    target = local_path(uri)
+    if not isinstance(custom, str) or target is None:
+        raise BadOutputError(f"output artifact {name} has a custom_path, but no URI on this machine")
+    source = Path(custom)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    elif source.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)

@@ -34,5 +34,7 @@ def last_line(log: Path) -> str:
             text = stream.read().decode(errors="replace")
     except OSError:
         return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:_MOST_CHARACTERS] if lines else ""
+    # kfp's executor prints its input over many indented lines: none of them says why a task failed.
+    lines = [line for line in text.splitlines() if line.strip(" \t{}[],") and not line[0].isspace()]
+    told = [line.strip() for line in lines if not line.startswith("[KFP Executor")]
+    return told[-1][:_MOST_CHARACTERS] if told else ""

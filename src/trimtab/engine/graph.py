@@ -94,7 +94,10 @@ class Graph:
     def _gather(self, task: ir.Task) -> Values:
         component = self._stage.components[task.component]
         return gather(
-            task, component, Upstream(self._inputs, self._component.inputs, self._ended), self._stage.constant
+            task,
+            component,
+            Upstream(self._inputs, self._component.inputs, self._ended, self._stage.run_name),
+            self._stage.constant,
         )
 
     def _blocker(self, task: ir.Task) -> str:

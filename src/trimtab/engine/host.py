@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import importlib
 import json
 import os
 import select
@@ -25,6 +24,8 @@ import sys
 import traceback
 from pathlib import Path
 from typing import Any
+
+from trimtab.engine.preload import import_all
 
 MOST_LINE_BYTES = 256 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
@@ -36,6 +37,7 @@ class Host:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._tasks: dict[str, int] = {}
+        self._imported: set[str] = set()
         self._buffer = bytearray()
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._parent = os.getppid()
@@ -84,7 +86,9 @@ class Host:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, order["number"])
             return
-        _preload(order["preload"])
+        if import_all(order["preload"], self._imported):
+            gc.collect()
+            gc.freeze()  # the collector of a child then leaves shared pages alone
         try:
             pid = os.fork()
         except OSError as error:
@@ -113,17 +117,6 @@ class Host:
 def _kill_group(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-
-
-def _preload(modules: list[str]) -> None:
-    """Import once what tasks are about to import; one that fails is left to the task, which says why."""
-    wanted = [name for name in modules if name not in sys.modules]
-    for name in wanted:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
-    if wanted:
-        gc.collect()
-        gc.freeze()  # the collector of a child then leaves shared pages alone
 
 
 def _become_task(order: dict[str, Any], channel: socket.socket, host: int) -> None:

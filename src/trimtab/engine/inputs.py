@@ -31,6 +31,7 @@ class Upstream:
     inputs: Values
     interface: ir.Interface
     ended: Mapping[str, Outcome]
+    run_name: str
 
 
 def gather(task: ir.Task, component: ir.Component, upstream: Upstream, constant: Resolver) -> Values:
@@ -66,6 +67,8 @@ def _typed(
                 raise MissingInputError(f"input {name}: {error}") from error
         elif spec.has_default:
             typed[name] = spec.default
+        elif spec.type == "TASK_FINAL_STATUS":  # a component with a status, run outside any exit handler
+            typed[name] = {}
         elif name != iterated and not spec.optional and not _open(task.parameters.get(name), upstream):
             raise MissingInputError(*_why(name, task.parameters.get(name)), skipped=_skipped(task, name, upstream))
     return typed
@@ -92,7 +95,7 @@ def _skipped(task: ir.Task, name: str, upstream: Upstream) -> bool:
 
 def _parameter(name: str, source: ir.Source, upstream: Upstream) -> Any:
     if source.kind == "status":
-        return _status(source.task, upstream.ended[source.task])
+        return _status(source.task, upstream)
     if source.kind == "output":
         value = upstream.ended[source.task].values.parameters.get(source.name, _MISSING)
     else:
@@ -114,12 +117,19 @@ def _loop_field(name: str, inputs: Mapping[str, Any]) -> Any:
     return value[field] if isinstance(value, Mapping) and field in value else _MISSING
 
 
-def _status(name: str, outcome: Outcome) -> dict[str, Any]:
+def _status(name: str, upstream: Upstream) -> dict[str, Any]:
+    """PipelineTaskFinalStatus as kfp's executor reads it; codes are those of google.rpc.Code."""
+    outcome = upstream.ended[name]
     state = "CANCELLED" if outcome.state == "SKIPPED" else outcome.state
     error = (
         {} if outcome.state == "SUCCEEDED" else {"code": 1 if state == "CANCELLED" else 9, "message": outcome.reason}
     )
-    return {"state": state, "error": error, "pipelineTaskName": name}
+    return {
+        "state": state,
+        "error": error,
+        "pipelineTaskName": name,
+        "pipelineJobResourceName": upstream.run_name,
+    }
 
 
 def _artifacts(task: ir.Task, component: ir.Component, upstream: Upstream) -> dict[str, tuple[Artifact, ...]]:

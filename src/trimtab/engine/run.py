@@ -89,6 +89,11 @@ def prepare(store: RunStore, runs: Path, run_id: str, loaded: Loaded, given: Map
     return Run(store, runs, record, loaded)
 
 
+def can_resume(runs: Path, run_id: str) -> bool:
+    """Whether what a run needs to be taken up again is still there."""
+    return (folder_of(runs, run_id) / _PIPELINE).is_file()
+
+
 def resume(store: RunStore, runs: Path, run_id: str) -> Run:
     """An earlier run that did not succeed: only what did not finish is run again. Raises PipelineRefused."""
     earlier = store.run(run_id)

@@ -34,6 +34,7 @@ class Stage(Protocol):
     """A run, as a graph sees it; `trimtab.engine.execution.Execution` is one."""
 
     components: Mapping[str, ir.Component]
+    run_name: str
 
     def start(self, component: ir.Component, task: ir.Task, place: Place, inputs: Values, done: Done) -> None:
         """Run a component that is no graph."""

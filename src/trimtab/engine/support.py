@@ -133,6 +133,10 @@ def _components(document: Mapping[str, Any]) -> Iterator[str]:
         tasks = body.get("dag", {}).get("tasks", {})
         for task, spec in tasks.items():
             yield from _task(f"task {task} of {name}", spec, tasks, components)
+            runs = components.get(spec.get("componentRef", {}).get("name"), {})
+            uri = spec.get("inputs", {}).get("parameters", {}).get("uri", {}).get("runtimeValue", {}).get("constant")
+            if "importer" in executors.get(runs.get("executorLabel"), {}) and isinstance(uri, str):
+                yield from remote(f"task {task} of {name}", uri)
         yield from _circle(name, tasks)
     yield from _recursion(components)
 

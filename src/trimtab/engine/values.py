@@ -25,13 +25,17 @@ class Artifact:
     version: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
-    custom_path: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """For the record of a run."""
-        told = {"name": self.name, "uri": self.uri, "type": self.title, "version": self.version}
-        told |= {"custom_path": self.custom_path} if self.custom_path else {}
-        return {**told, "metadata": dict(self.metadata), "digest": self.digest}
+        return {
+            "name": self.name,
+            "uri": self.uri,
+            "type": self.title,
+            "version": self.version,
+            "metadata": dict(self.metadata),
+            "digest": self.digest,
+        }
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Artifact:
@@ -43,14 +47,12 @@ class Artifact:
             version=told["version"],
             metadata=told["metadata"],
             digest=told["digest"],
-            custom_path=told.get("custom_path", ""),
         )
 
     def runtime(self) -> dict[str, Any]:
         """As a RuntimeArtifact of kfp's executor input."""
         kind = {"schemaTitle": self.title, "schemaVersion": self.version}
-        told = {"name": self.name, "uri": self.uri, "type": kind, "metadata": dict(self.metadata)}
-        return {**told, "customPath": self.custom_path} if self.custom_path else told
+        return {"name": self.name, "uri": self.uri, "type": kind, "metadata": dict(self.metadata)}
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from trimtab.engine.execution import Execution, Options
 from trimtab.engine.load import load
 from trimtab.engine.naming import run_id as id_of
-from trimtab.engine.run import Run, default_jobs, is_held, prepare, resume
+from trimtab.engine.run import Run, can_resume, default_jobs, is_held, prepare, resume
 from trimtab.engine.warm import WarmHost
 from trimtab.errors import AlreadyRunning, TrimtabError
 from trimtab.ports.pipelines import PipelineRunner, RunRequest, RunView
@@ -44,7 +46,7 @@ class LocalRunner(PipelineRunner):
             if known is not None and known.state != "INTERRUPTED":
                 return known
             try:
-                if known is None:
+                if known is None or not can_resume(self._folder, run_id):
                     run = prepare(self._store, self._folder, run_id, load(Path(request.pipeline)), request.parameters)
                 else:
                     run = resume(self._store, self._folder, run_id)
@@ -92,12 +94,18 @@ class LocalRunner(PipelineRunner):
             run.execute(self._host, self._options, lambda execution: self._started(run_id, execution))
         except TrimtabError as error:
             self._errors[run_id] = str(error)
-        except Exception as error:  # noqa: BLE001 - a thread has nobody above it: the run is told as interrupted with this
-            self._errors[run_id] = f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - a thread has nobody above it; resuming would only repeat this
+            self._failed(run, f"the engine failed: {type(error).__name__}: {error}")
         finally:
             with self._lock:
                 self._running.pop(run_id, None)
                 self._executions.pop(run_id, None)
+
+    def _failed(self, run: Run, reason: str) -> None:
+        try:
+            self._store.save_run(replace(run.record, state="FAILED", ended=datetime.now(UTC), reason=reason))
+        except TrimtabError as error:
+            self._errors[run.record.run_id] = f"{reason}; {error}"
 
     def _started(self, run_id: str, execution: Execution) -> None:
         with self._lock:
