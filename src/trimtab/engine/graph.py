@@ -7,33 +7,49 @@ is ALL_UPSTREAM_TASKS_COMPLETED; branches that do not depend on a failure go on;
 from __future__ import annotations
 
 from trimtab.engine import conditions, ir
-from trimtab.engine.inputs import MissingInputError, Upstream, gather
+from trimtab.engine.inputs import MissingInputError, Upstream, gather, is_group
 from trimtab.engine.loop import Loop
 from trimtab.engine.outcome import CANCELLED, Done, Outcome
 from trimtab.engine.stage import Place, Stage
 from trimtab.engine.values import Values
 
 
-def run(stage: Stage, component: ir.Component, task: ir.Task, place: Place, inputs: Values, done: Done) -> None:
-    """Run a component of any kind."""
+def run(
+    stage: Stage,
+    component: ir.Component,
+    task: ir.Task,
+    place: Place,
+    inputs: Values,
+    done: Done,
+    around: Upstream | None = None,
+) -> None:
+    """Run a component of any kind; `around` is what a control-flow group may look up outside itself."""
     if component.tasks is None:
         stage.start(component, task, place, inputs, done)
     else:
-        Graph(stage, component, place, inputs, done).advance()
+        Graph(stage, component, place, inputs, done, around if is_group(component) else None).advance()
 
 
 class Graph:
     """The tasks of one graph component with one set of inputs."""
 
-    def __init__(self, stage: Stage, component: ir.Component, place: Place, inputs: Values, done: Done) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        component: ir.Component,
+        place: Place,
+        inputs: Values,
+        done: Done,
+        around: Upstream | None,
+    ) -> None:
         self._stage = stage
         self._component = component
         self._place = place
-        self._inputs = inputs
         self._done: Done | None = done
         self._waiting = dict(component.tasks or {})
         self._running: set[str] = set()
         self._ended: dict[str, Outcome] = {}
+        self._upstream = Upstream(inputs, component.inputs, self._ended, stage.run_name, around)
         self._advancing = False
 
     def advance(self) -> None:
@@ -83,22 +99,17 @@ class Graph:
             self._end(task, outcome)
 
         if task.iterator is None:
-            run(self._stage, component, task, place, inputs, done)
+            run(self._stage, component, task, place, inputs, done, self._upstream)
         else:
 
             def iteration(at: Place, item: Values, over: Done) -> None:
-                run(self._stage, component, task, at, item, over)
+                run(self._stage, component, task, at, item, over, self._upstream)
 
             Loop(self._stage, component, task, place, inputs, iteration, done).begin()
 
     def _gather(self, task: ir.Task) -> Values:
         component = self._stage.components[task.component]
-        return gather(
-            task,
-            component,
-            Upstream(self._inputs, self._component.inputs, self._ended, self._stage.run_name),
-            self._stage.constant,
-        )
+        return gather(task, component, self._upstream, self._stage.constant)
 
     def _blocker(self, task: ir.Task) -> str:
         for name in sorted(task.depends_on):

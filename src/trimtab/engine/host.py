@@ -161,6 +161,7 @@ def _execute(order: dict[str, Any]) -> int:
     """Call kfp's executor_main as the component's command would; returns the exit code."""
     from kfp.dsl.executor_main import executor_main
 
+    _keep_empty_lists()
     program = Path(order["program"])
     program.write_text(order["source"])
     sys.argv = ["executor_main", "--component_module_path", str(program), *order["arguments"]]
@@ -176,6 +177,18 @@ def _execute(order: dict[str, Any]) -> int:
         traceback.print_exc()
         code = 1
     return _wind_up() or code
+
+
+def _keep_empty_lists() -> None:
+    """An input that collects no artifact at all is an empty list; kfp's executor makes None of it."""
+    from kfp.dsl.executor import Executor
+
+    def found(executor: Any, name: str) -> Any:
+        given = executor.executor_input.get("inputs", {}).get("artifacts", {}).get(name)
+        empty = given is not None and not given.get("artifacts")
+        return executor.input_artifacts.get(name, [] if empty else None)
+
+    Executor.get_input_artifact = found
 
 
 def _wind_up() -> int:

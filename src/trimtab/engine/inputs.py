@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,9 @@ from trimtab.engine.parameters import WrongTypeError, loosened
 from trimtab.engine.selectors import SelectorError, select
 from trimtab.engine.values import Artifact, Values
 
-_MISSING = object()
+MISSING = object()
+_CHANNEL, _FIELD = "pipelinechannel--", "-subvar-"
+_GROUP = re.compile(r"comp-(for-loop|condition|condition-branches|exit-handler)-\d+(-\d+)?")
 Resolver = Callable[[Any, Mapping[str, Any], Values, ir.Task], Any]
 
 
@@ -32,6 +35,26 @@ class Upstream:
     interface: ir.Interface
     ended: Mapping[str, Outcome]
     run_name: str
+    around: Upstream | None = None  # what the graph around a control-flow group can draw on
+
+    def value(self, name: str) -> Any:
+        """The graph's input of this name, or `MISSING`.
+
+        The compiler (2.17.0) forgets to pass some values into nested loops, and names a field of a loop item as if it
+        were an input of its own. Both are still unambiguous: the name is looked up in the graphs around, and the field
+        in the item.
+        """
+        if name in self.inputs.parameters:
+            return self.inputs.parameters[name]
+        if name not in self.interface.parameters and self.around is not None:
+            outer = self.around.value(name)
+            if outer is MISSING:
+                outer = self.around.value(name.removeprefix(_CHANNEL))
+            if outer is not MISSING:
+                return outer
+        item, found, field = name.rpartition(_FIELD)
+        whole = self.value(item) if found else MISSING
+        return whole[field] if isinstance(whole, Mapping) and field in whole else MISSING
 
 
 def gather(task: ir.Task, component: ir.Component, upstream: Upstream, constant: Resolver) -> Values:
@@ -44,7 +67,7 @@ def gather(task: ir.Task, component: ir.Component, upstream: Upstream, constant:
             constants[name] = source
             continue
         value = _parameter(name, source, upstream)
-        if value is not _MISSING:
+        if value is not MISSING:
             found[name] = value
     for name, source in constants.items():  # after the others: a constant may hold placeholders of them
         try:
@@ -69,17 +92,31 @@ def _typed(
             typed[name] = spec.default
         elif spec.type == "TASK_FINAL_STATUS":  # a component with a status, run outside any exit handler
             typed[name] = {}
-        elif name != iterated and not spec.optional and not _open(task.parameters.get(name), upstream):
+        elif name != iterated and not spec.optional and component.tasks is None and not _open(task, name, upstream):
             raise MissingInputError(*_why(name, task.parameters.get(name)), skipped=_skipped(task, name, upstream))
     return typed
 
 
-def _open(source: ir.Source | None, upstream: Upstream) -> bool:
-    """An optional input of the parent that was not given may stay absent all the way down."""
+def _open(task: ir.Task, name: str, upstream: Upstream) -> bool:
+    """An optional input of the pipeline that was not given stays absent all the way down."""
+    source = task.parameters.get(name)
     if source is None or source.kind != "input":
         return False
-    spec = upstream.interface.parameters.get(source.name)
-    return spec is not None and source.name not in upstream.inputs.parameters
+    here: Upstream | None = upstream
+    wanted = source.name
+    while here is not None:
+        spec = here.interface.parameters.get(wanted) or here.interface.parameters.get(wanted.removeprefix(_CHANNEL))
+        if spec is not None and spec.optional:
+            return True
+        here = here.around
+    return False
+
+
+def is_group(component: ir.Component) -> bool:
+    """Whether a graph is a loop, a condition or an exit handler, and not a pipeline used as a component."""
+    return _GROUP.fullmatch(component.name) is not None and all(
+        name.startswith(_CHANNEL) for name in component.inputs.parameters
+    )
 
 
 def _why(name: str, source: ir.Source | None) -> tuple[str]:
@@ -97,24 +134,15 @@ def _parameter(name: str, source: ir.Source, upstream: Upstream) -> Any:
     if source.kind == "status":
         return _status(source.task, upstream)
     if source.kind == "output":
-        value = upstream.ended[source.task].values.parameters.get(source.name, _MISSING)
+        value = upstream.ended[source.task].values.parameters.get(source.name, MISSING)
     else:
-        value = upstream.inputs.parameters.get(source.name, _MISSING)
-        if value is _MISSING:
-            value = _loop_field(source.name, upstream.inputs.parameters)
-    if value is _MISSING or not source.selector:
+        value = upstream.value(source.name)
+    if value is MISSING or not source.selector:
         return value
     try:
         return select(value, source.selector)
     except SelectorError as error:
         raise MissingInputError(f"input {name}: {error}") from error
-
-
-def _loop_field(name: str, inputs: Mapping[str, Any]) -> Any:
-    """A field of a loop item that the compiler names but does not pass on: `<item>-subvar-<field>` in an f-string."""
-    item, found, field = name.rpartition("-subvar-")
-    value = inputs.get(item, _MISSING) if found else _MISSING
-    return value[field] if isinstance(value, Mapping) and field in value else _MISSING
 
 
 def _status(name: str, upstream: Upstream) -> dict[str, Any]:
