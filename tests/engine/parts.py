@@ -1,5 +1,7 @@
 """Components that the tests' pipelines are made of; kfp reads their source from this file."""
 
+# ruff: noqa: PTH
+
 from typing import NamedTuple
 
 from kfp import dsl
