@@ -286,3 +286,26 @@ def test_a_damaged_contract_is_refused(contract: Contract, change: dict[str, Any
         Contract.from_json(json.dumps(document))
     with pytest.raises(DataRefused):
         Contract.from_json(contract.to_json()[:-20])
+
+
+def test_text_that_names_each_row_anew_is_no_feature_unless_somebody_says_so() -> None:
+    frame = pd.DataFrame(
+        {
+            "note": [f"n{number}" for number in range(40)],
+            "weight": [float(number) for number in range(40)],
+            "genus": ["a", "b"] * 20,
+            "_id": [str(number) for number in range(40)],
+            "_time": pd.date_range("2020-01-01", periods=40, tz="UTC"),
+        }
+    )
+    data = Data.model_validate({"source": {"path": "x.csv"}, "time": {"column": "t"}, "label": {"column": "genus"}})
+    contract = infer(frame, data, "classification")
+    assert [rule.name for rule in contract.features] == ["weight"]
+    assert contract.refuse_row({"weight": 1.0}) is None
+    assert contract.refuse_row({"weight": 1.0, "note": "anything"}) is None
+    told = [anomaly for anomaly in check(frame, contract) if anomaly.column == "note"]
+    assert [(one.rule, one.severity) for one in told] == [("identifier", "warning")]
+    wanted = infer(frame, data, "classification", include=("note", "weight"))
+    assert [rule.name for rule in wanted.features] == ["note", "weight"]
+    repeated = infer(frame.assign(note="same"), data, "classification")
+    assert [rule.name for rule in repeated.features] == ["note", "weight"]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _ENDINGS = (".csv", ".csv.gz", ".parquet")
 _SAMPLE_ROWS = 5000
+_LEAST_IDENTIFIERS = 30
 
 _TEMPLATE = """\
 # What every key means: docs/loop-yaml.md. Check this file with: trimtab validate
@@ -52,7 +53,7 @@ def write(source: Path | None, label: str | None, time: str | None, name: str | 
     problem = _problem(frame[label])
     names = ("accuracy", "macro_f1") if problem == "classification" else ("mae", "r2")
     metrics = "\n".join(f"      - {{name: {metric}}}" for metric in (*names, "error_rate", "latency_p99_ms"))
-    identifier = _identifier(frame, columns, label)
+    identifier = _identifier(frame, columns, label, time_columns)
     try:
         shown = source.resolve().relative_to(folder.resolve())
     except ValueError:
@@ -147,16 +148,20 @@ def _problem(values: pd.Series) -> str:
     return "regression" if numbers and not (whole and values.nunique() <= 20) else "classification"
 
 
-def _identifier(frame: pd.DataFrame, columns: list[str], label: str) -> str | None:
+def _identifier(frame: pd.DataFrame, columns: list[str], label: str, taken: list[str]) -> str | None:
     for column in columns:
         named = column.lower() in ("id", "uuid", "key") or column.lower().endswith("_id")
         if named and column != label and frame[column].is_unique and frame[column].notna().all():
+            return column
+    for column in columns:  # text that names each row anew, whatever its name
+        text = frame[column].dtype == object and column not in (label, *taken)
+        if text and len(frame) >= _LEAST_IDENTIFIERS and frame[column].is_unique and frame[column].notna().all():
             return column
     return None
 
 
 def _loop_name(wanted: str | None, folder: Path, source: Path) -> str:
-    raw = wanted or folder.resolve().name or source.stem
+    raw = wanted or source.name.partition(".")[0] or folder.resolve().name
     name = re.sub(r"[^a-z0-9-]+", "-", raw.lower()).strip("-")[:63]
     return name or "model"
 

@@ -31,6 +31,12 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[Anomaly, ...]:
                 found.append(
                     of_column(rule.name, "column", "error", len(frame), f"column {rule.name!r} is gone{hint}.")
                 )
+        elif rule.role == "identifier":
+            text = (
+                f"column {rule.name!r} holds another text in every row, so no model uses it. "
+                "Name it in `data.id` or `data.ignore`, or in `features.include` to use it."
+            )
+            found.append(of_column(rule.name, "identifier", "warning", len(frame), text))
         elif len(frame):
             # of a column that no model reads, only what a person stated is of interest
             read = rule.role in ("feature", "label")

@@ -16,7 +16,7 @@ from trimtab.errors import DataRefused
 from trimtab.stages.rowcheck import RowCheck, refuse_row
 
 ColumnType = Literal["number", "integer", "string", "boolean", "empty"]
-Role = Literal["feature", "label", "id", "time", "entity", "ignored"]
+Role = Literal["feature", "label", "id", "time", "entity", "identifier", "ignored"]
 Statement = Literal["type", "min", "max", "domain", "max_missing_share"]
 
 NUMERIC: frozenset[str] = frozenset({"number", "integer"})

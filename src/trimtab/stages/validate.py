@@ -24,12 +24,15 @@ __all__ = ["Anomaly", "Contract", "check", "infer", "skew"]
 
 MOST_DOMAIN = 50
 """A text column with more different values than this has no inferred domain."""
+LEAST_IDENTIFIERS = 30
+"""A text column with at least so many values, each in one row only, names the rows and teaches nothing."""
 
 
 def infer(frame: pd.DataFrame, data: Data, problem: Problem, *, include: tuple[str, ...] = ()) -> Contract:
     """Fit the contract to reference rows as `ingest.read` gives them; `include` is `features.include`.
 
-    Columns that `include` leaves out get the role "ignored". Raises DataRefused when the rows cannot teach anything:
+    Columns that `include` leaves out get the role "ignored", text columns that name each row anew "identifier", unless
+    `include` or `data.contract` names them. Raises DataRefused when the rows cannot teach anything:
     none, no label, one class only, a regression label that is not a number, or a statement that contradicts the data.
     """
     if frame.empty:
@@ -38,13 +41,14 @@ def infer(frame: pd.DataFrame, data: Data, problem: Problem, *, include: tuple[s
     for name in data.contract:
         if name not in names:
             raise DataRefused(f"data.contract.{name}: there is no such column; the columns are {', '.join(names)}.")
-    columns = tuple(_rule(frame[name], data, _role(name, data, include), problem) for name in names)
+    columns = tuple(_rule(frame[name], data, _role(frame[name], data, include), problem) for name in names)
     contract = Contract(problem=problem, rows=len(frame), columns=columns)
     _refuse_unlearnable(frame, contract)
     return contract
 
 
-def _role(name: str, data: Data, include: tuple[str, ...]) -> Role:
+def _role(series: pd.Series, data: Data, include: tuple[str, ...]) -> Role:
+    name = str(series.name)
     if name == data.label.column:
         return "label"
     if name == data.id:
@@ -55,7 +59,14 @@ def _role(name: str, data: Data, include: tuple[str, ...]) -> Role:
         return "entity"
     if name in data.ignore or (include and name not in include):
         return "ignored"
+    if name not in include and name not in data.contract and _names_rows(series):
+        return "identifier"
     return "feature"
+
+
+def _names_rows(series: pd.Series) -> bool:
+    known = series.dropna()
+    return len(known) >= LEAST_IDENTIFIERS and column_type(series) == "string" and bool(known.is_unique)
 
 
 def _rule(series: pd.Series, data: Data, role: Role, problem: Problem) -> ColumnRule:
