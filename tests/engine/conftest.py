@@ -85,3 +85,11 @@ def host() -> Iterator[WarmHost]:
 @pytest.fixture
 def lab(host: WarmHost, tmp_path: Path) -> Laboratory:
     return Laboratory(host, tmp_path)
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    """A folder where tasks leave marks that they ran."""
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    return folder
