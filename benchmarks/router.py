@@ -51,6 +51,8 @@ _TICK = os.sysconf("SC_CLK_TCK")
 class World:
     """Two versions with a log behind a router, one without a log beside it, and the log writer."""
 
+    predictions: Path
+    servers: ProcessServers
     router: EnvoyRouter
     collector: CollectorProcess
     stable: ServerView
@@ -71,8 +73,11 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=4, help="connections at once (4)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, _world(Path(folder)) as world:
+        before = _cpu_seconds(world.collector.pid)
         cost = _costs(world, given.requests, given.rounds, given.clients)
         lost, answered, slowest_ms = _changes(world, given.clients)
+        logged = answered + given.requests * (given.rounds + 1)
+        cost = _with_log_writer(world, cost, before, logged)
     print(f"clients at once                     {given.clients}")
     for key, name in _NAMES.items():
         print(f"{name:<36}{cost[key]:.3f}")
@@ -87,7 +92,7 @@ def main() -> int:
 def _costs(world: World, requests: int, rounds: int, clients: int) -> dict[str, float]:
     """CPU milliseconds a request: medians over the rounds."""
     world.apply(0)
-    parts = {"envoy_ms": world.router.pid, "server_ms": world.stable.pid, "log_writer_ms": world.collector.pid}
+    parts = {"envoy_ms": world.router.pid, "server_ms": world.stable.pid}
     bare: list[float] = []
     whole: dict[str, list[float]] = {name: [] for name in parts}
     for number in range(-1, rounds):  # the first round only warms up
@@ -101,9 +106,19 @@ def _costs(world: World, requests: int, rounds: int, clients: int) -> dict[str, 
                 for name, value in used.items():
                     (bare if name == "bare" else whole[name]).append(value)
     middle = {name: statistics.median(values) for name, values in whole.items()}
-    alone, together = statistics.median(bare), sum(middle.values())
-    middle |= {"bare_ms": alone, "whole_ms": together, "difference_ms": together - alone, "ratio": together / alone}
-    return middle
+    return {"bare_ms": statistics.median(bare), **middle}
+
+
+def _with_log_writer(world: World, cost: dict[str, float], before: float, logged: int) -> dict[str, float]:
+    """Adds the log writer's share, once it has turned every record into Parquet, and the sums."""
+    world.servers.close()  # seals what they wrote
+    end = time.monotonic() + 60
+    while list((world.predictions / "journal").iterdir()) and time.monotonic() < end:
+        time.sleep(0.1)
+    writer = (_cpu_seconds(world.collector.pid) - before) * 1000 / logged
+    together = cost["envoy_ms"] + cost["server_ms"] + writer
+    difference, ratio = together - cost["bare_ms"], together / cost["bare_ms"]
+    return {**cost, "log_writer_ms": writer, "whole_ms": together, "difference_ms": difference, "ratio": ratio}
 
 
 def _changes(world: World, clients: int) -> tuple[int, int, float]:
@@ -203,7 +218,7 @@ def _world(folder: Path) -> Iterator[World]:
         while not collector.ensure():
             time.sleep(0.05)
         router.apply(Routes(Target("1", views["1"].address)))
-        yield World(router, collector, views["1"], views["2"], bare)
+        yield World(log, servers, router, collector, views["1"], views["2"], bare)
     finally:
         router.close()
         servers.close()

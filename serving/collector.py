@@ -30,6 +30,7 @@ from trimtab.serving.asked import VIRTUAL_TIME, read_time
 from trimtab.serving.body_limit import BodyLimit
 from trimtab.serving.labels import Label, read
 from trimtab.serving.refusals import Unanswered, Unavailable
+from trimtab.serving.whole_answers import WholeAnswers
 
 from trimtab.adapters.records.journal import Journal
 from trimtab.adapters.records.parquet import RecordFolder
@@ -154,7 +155,9 @@ async def _compact_forever(collector: Collector, every_seconds: float) -> None:
 
 
 async def _serve(app: FastAPI, listening: socket.socket) -> None:
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS)
+    config = uvicorn.Config(
+        app, http=WholeAnswers, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
+    )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]  # to end with code 0
 

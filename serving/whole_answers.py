@@ -17,7 +17,7 @@ class WholeAnswers(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """A client connected."""
-        super().connection_made(_Gathering(transport, self.loop))
+        super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]  # it stands in for one
 
 
 class _Gathering:

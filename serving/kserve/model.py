@@ -78,6 +78,10 @@ class BundleModel(Model):  # type: ignore[misc]  # kserve has no types
         """Whether a batch is computed now."""
         return self._batcher.busy_seconds > 0
 
+    def count_unanswered(self, status: int) -> None:
+        """Count a request that a face of the server gave no prediction."""
+        self._metrics.unanswered(status)
+
     def stop(self) -> None:
         """Compute no more."""
         self._batcher.close()
@@ -92,22 +96,11 @@ class BundleModel(Model):  # type: ignore[misc]  # kserve has no types
     ) -> dict[str, Any] | InferResponse:
         """Answer one request; raises a kind of Unanswered (serving/refusals.py)."""
         began = time.perf_counter()
-        try:
-            settings = self._settings
-            asked = read(
-                payload,
-                headers or {},
-                self._predictor.contract,
-                settings.max_rows,
-                settings.virtual_time,
-                self._outputs,
-            )
-            answers = await self._answers(asked)
-            seconds = time.perf_counter() - began
-            logged = self._log(asked, answers, seconds)
-        except Unanswered as problem:
-            self._metrics.unanswered(problem.status)
-            raise
+        limits = self._settings.max_rows, self._settings.virtual_time
+        asked = read(payload, headers or {}, self._predictor.contract, *limits, self._outputs)
+        answers = await self._answers(asked)
+        seconds = time.perf_counter() - began
+        logged = self._log(asked, answers, seconds)
         self._metrics.answered(asked.protocol, asked.shadow, len(answers), seconds)
         if response_headers is not None:
             response_headers |= {"x-request-id": asked.request_id, "x-trimtab-version": self.version}

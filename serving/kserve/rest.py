@@ -62,13 +62,26 @@ class RestServer(RESTServer):  # type: ignore[misc]  # kserve has no types
         self._server.should_exit = True
 
 
-def application(plane: DataPlane, repository: ModelRepositoryExtension, version: str, max_body_bytes: int) -> FastAPI:
-    """The ASGI application of one version."""
+def application(
+    plane: DataPlane,
+    repository: ModelRepositoryExtension,
+    version: str,
+    max_body_bytes: int,
+    count_unanswered: Callable[[int], None],
+) -> FastAPI:
+    """The ASGI application of one version; `count_unanswered` is told the status of predictions that were not made."""
+
+    async def unanswered(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Unanswered)  # noqa: S101 - it is registered for these
+        count_unanswered(error.status)
+        again = {"retry-after": "5"} if error.status == 503 else None
+        return JSONResponse({"error": str(error)}, error.status, again)
+
     app = FastAPI(title="trimtab model server", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, setting=_LIMIT)
     _Predictions(plane, version).add_to(app)
     RESTServer(app, plane, repository, 0)._register_endpoints(app)
-    app.add_exception_handler(Unanswered, _unanswered)
+    app.add_exception_handler(Unanswered, unanswered)
     for kind, status in _KSERVE_STATUS.items():
         app.add_exception_handler(kind, _say(status))
     app.add_exception_handler(RequestValidationError, _say(400))
@@ -140,12 +153,6 @@ def _say(status: int) -> Any:
         return JSONResponse({"error": str(error)}, status)
 
     return handler
-
-
-async def _unanswered(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Unanswered)  # noqa: S101 - it is registered for these
-    again = {"retry-after": "5"} if error.status == 503 else None
-    return JSONResponse({"error": str(error)}, error.status, again)
 
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 
@@ -10,7 +11,7 @@ from grpc import StatusCode, aio
 from grpc_interceptor import AsyncServerInterceptor
 from kserve import InferRequest, errors
 from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from trimtab.serving.refusals import Unanswered
@@ -50,11 +51,15 @@ class _Servicer(InferenceServicer):  # type: ignore[misc]  # kserve has no types
 class _Statuses(AsyncServerInterceptor):
     """Turns what a method raised into a status with a sentence."""
 
+    def __init__(self, count_unanswered: Callable[[int], None]) -> None:
+        self._count = count_unanswered
+
     async def intercept(self, method: Any, request: Any, context: Any, method_name: str) -> Any:
         """Call the method."""
         try:
             return await method(request, context)
         except Unanswered as error:
+            self._count(error.status)
             code, sentence = StatusCode[error.grpc], str(error)
         except tuple(_KSERVE_CODES) as error:
             code = next(code for kind, code in _KSERVE_CODES.items() if isinstance(error, kind))
@@ -70,8 +75,14 @@ class RpcServer:
     """The gRPC face of one version."""
 
     def __init__(
-        self, plane: DataPlane, repository: ModelRepositoryExtension, version: str, max_body_bytes: int
+        self,
+        plane: DataPlane,
+        repository: ModelRepositoryExtension,
+        version: str,
+        max_body_bytes: int,
+        count_unanswered: Callable[[int], None],
     ) -> None:
+        self._count = count_unanswered
         self._parts = (plane, repository, version)
         self._max_body_bytes = max_body_bytes
         self._server: aio.Server | None = None
@@ -83,7 +94,9 @@ class RpcServer:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # else another server could share the port and answer for this version
         ]
-        self._server = aio.server(futures.ThreadPoolExecutor(1), interceptors=(_Statuses(),), options=options)
+        self._server = aio.server(
+            futures.ThreadPoolExecutor(1), interceptors=(_Statuses(self._count),), options=options
+        )
         grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(_Servicer(*self._parts), self._server)
         try:
             self._server.add_insecure_port(address)
@@ -95,6 +108,3 @@ class RpcServer:
         """Take no new call; end when those under way are answered, at most after `grace_seconds`."""
         if self._server is not None:
             await self._server.stop(grace_seconds)
-
-
-__all__ = ["RpcServer", "grpc_predict_v2_pb2"]

@@ -74,9 +74,10 @@ async def serve(model: BundleModel, host: str, http: socket.socket, grpc_port: i
     Raises OSError for a taken gRPC port.
     """
     plane = Plane(model)
-    app = application(plane, plane.repository, model.version, max_body_bytes)
+    parts = plane, plane.repository, model.version, max_body_bytes, model.count_unanswered
+    app = application(*parts)
     rest = RestServer(app, plane, plane.repository, GRACE_SECONDS)
-    rpc = RpcServer(plane, plane.repository, model.version, max_body_bytes)
+    rpc = RpcServer(*parts)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

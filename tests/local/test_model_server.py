@@ -322,6 +322,20 @@ def test_clients_that_go_away_harm_nobody(start: Start) -> None:
     assert server.text() == ""
 
 
+def test_an_answer_comes_in_one_piece(start: Start) -> None:
+    server = start()
+    body = json.dumps({"instances": [GOOD] * 20}).encode()
+    host, _, port = server.address.rpartition(":")
+    with socket.create_connection((host, int(port)), 20) as client:
+        for _ in range(200):
+            client.sendall(
+                b"POST /v1/models/m:predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+            )
+            found = client.recv(1 << 20)
+            assert found.startswith(b"HTTP/1.1 200")
+            assert found.endswith(b"}")
+
+
 def test_time_is_taken_from_the_header_only_in_a_replay(start: Start, tmp_path: Path) -> None:
     server = start("--accept-time-header")
     body = json.dumps({"instances": [GOOD]}).encode()

@@ -18,7 +18,7 @@ import grpc
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
-from serving_processes import GOOD, ask, gated, predict, predictions, until
+from serving_processes import GOOD, ask, gated, labels, predict, predictions, until
 
 from trimtab.adapters.router.envoy import EnvoyRouter
 from trimtab.adapters.servers.collector import CollectorProcess
@@ -258,6 +258,41 @@ def test_a_model_that_hangs_is_started_again(tmp_path: Path, monkeypatch: pytest
 def _hanging_request(address: str) -> None:
     with contextlib.suppress(OSError, http.client.HTTPException):
         predict(address, GOOD)
+
+
+def test_accepted_labels_survive_the_death_of_the_log_writer(world: _World) -> None:
+    until(lambda: world.turn() and world.collector.ensure())
+    accepted, stop, failed = [], threading.Event(), Counter()
+
+    def send(client: int) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            body = json.dumps({"id": f"{client}-{number}", "label": "x"}).encode()
+            try:
+                status, answer, _ = ask(world.router.address, "POST", "/v1/feedback", body)
+            except (OSError, http.client.HTTPException) as error:
+                status, answer = 0, error
+            if status == 202:
+                accepted.append(f"{client}-{number}")
+            else:
+                failed[f"{status} {answer}"] += 1
+
+    threads = [threading.Thread(target=send, args=(client,)) for client in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        wanted = len(accepted) + 200
+        until(lambda wanted=wanted: world.turn() and len(accepted) > wanted, 60)
+        os.kill(world.collector.pid, signal.SIGKILL)
+    wanted = len(accepted) + 200
+    until(lambda: world.turn() and len(accepted) > wanted, 60)
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    assert {text.partition(" ")[0] for text in failed} <= {"503", "504"}  # told, so the client sends it again
+    found = Counter(record["id"] for record in labels(world.folder))
+    assert set(accepted) <= set(found)
 
 
 def test_copies_are_logged_as_copies_in_rest_and_grpc(world: _World) -> None:

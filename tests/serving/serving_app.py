@@ -63,7 +63,9 @@ def serve(predictor: Predictor, folder: Path, max_body_bytes: int = 4 << 20, **s
         "m", predictor, Journal(folder, "m"), Settings("7", **settings), ServerMetrics("m", "7", "sha256:ab", registry)
     )
     plane = Plane(model)
-    return Served(model, application(plane, plane.repository, "7", max_body_bytes), folder, registry)
+    return Served(
+        model, application(plane, plane.repository, "7", max_body_bytes, model.count_unanswered), folder, registry
+    )
 
 
 def tensors(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

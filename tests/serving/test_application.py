@@ -258,11 +258,13 @@ def test_health_metadata_and_metrics(server: Served) -> None:
     }
     server.rows(GOOD, GOOD)
     server.rows({**GOOD, "sex": "X"})
+    server.ask("POST", V1, b"{")
     text = generate_latest(server.registry).decode()
     for line in (
         'trimtab_requests_total{model="m",protocol="v1",shadow="false",version="7"} 1.0',
         'trimtab_rows_total{model="m",version="7"} 2.0',
         'trimtab_unanswered_total{model="m",status="422",version="7"} 1.0',
+        'trimtab_unanswered_total{model="m",status="400",version="7"} 1.0',
         'trimtab_latency_seconds_count{model="m",version="7"} 1.0',
         'trimtab_model_info{digest="sha256:ab",model="m",version="7"} 1.0',
     ):
