@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,9 +58,9 @@ def lasting_ledger(document: ModelLoop, home: Home) -> Ledger:
     return Ledger(SqlTurns(engine, document.metadata.name), SqlRuns(engine))
 
 
-def training_world(document: ModelLoop, path: Path, home: Home) -> World:
-    """A world that trains and registers; nothing is served in it."""
-    return _world(document, path, home, MemoryServers(), MemoryRouter(), MemoryService())
+def training_world(document: ModelLoop, path: Path, home: Home, observer: Callable[[TaskRecord], None]) -> World:
+    """A world that trains and registers; nothing is served in it. `observer` is told of every change of a task."""
+    return _world(document, path, home, MemoryServers(), MemoryRouter(), MemoryService(), observer)
 
 
 def live_world(document: ModelLoop, path: Path, home: Home, port: int | None) -> World:
@@ -119,27 +119,32 @@ def monitoring_runs(runs: RunStore) -> list[tuple[RunRecord, str]]:
     ]
 
 
+def example_row(world: World, name: str, version: str) -> Mapping[str, Any]:
+    """A real row as a request holds it: the first of the version's hold-out; raises ArtifactCorrupt."""
+    from trimtab.stages.bundle import frames, verify
+
+    found = world.registry.version(name, version)
+    columns = [*verify(found.bundle, found.digest).columns]
+    row = frames(found.bundle, found.digest)[1][columns].head(1)
+    return dict(json.loads(row.to_json(orient="records"))[0]) if len(row) else {}
+
+
 def run_result(world: World, key: str) -> dict[str, Any]:
     """The run of a key with its tasks, for people and scripts."""
     view = world.runner.look(key)
     if view is None:
-        return {"run": "", "state": "PENDING", "tasks": []}
+        return {"run": "", "state": "PENDING", "reason": "", "tasks": []}
     tasks = [
-        {
-            "path": task.path,
-            "state": task.state,
-            "seconds": _seconds(task),
-            "log": task.log,
-        }
+        {"path": task.path, "state": task.state, "seconds": _seconds(task), "log": task.log}
         for task in world.runs.tasks(view.run_id)
     ]
     return {"run": view.run_id, "state": view.state, "reason": view.reason, "tasks": tasks}
 
 
-def _seconds(task: TaskRecord) -> str:
+def _seconds(task: TaskRecord) -> float | None:
     if task.started is None or task.ended is None:
-        return ""
-    return f"{(task.ended - task.started).total_seconds():.1f}"
+        return None
+    return round((task.ended - task.started).total_seconds(), 3)
 
 
 def _artifact(tasks: Sequence[TaskRecord], name: str) -> str:
@@ -166,7 +171,13 @@ def _served(document: ModelLoop, path: Path, home: Home, port: int | None, virtu
 
 
 def _world(
-    document: ModelLoop, path: Path, home: Home, servers: ModelServers, router: Router, collector: Service
+    document: ModelLoop,
+    path: Path,
+    home: Home,
+    servers: ModelServers,
+    router: Router,
+    collector: Service,
+    observer: Callable[[TaskRecord], None] | None = None,
 ) -> World:
     from trimtab.adapters.pipelines.local import LocalRunner
 
@@ -180,7 +191,7 @@ def _world(
     return World(
         turns=kept.turns,
         runs=kept.runs,
-        runner=LocalRunner(kept.runs, home.runs),
+        runner=LocalRunner(kept.runs, home.runs, observer=observer),
         servers=servers,
         router=router,
         collector=collector,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 import threading
 import time
@@ -79,6 +81,15 @@ def _tell_ready(loop: Loop, console: Console, told: str) -> str:
     console.print(
         f"{_clock()} version {champion.version} is ready at http://{address}/v1/models/{name}:predict", soft_wrap=True
     )
+    if not told:
+        body = json.dumps({"instances": [dict(wiring.example_row(loop.world, name, champion.version))]})
+        console.print(
+            f"try: curl http://{address}/v1/models/{name}:predict -H 'x-request-id: first' -d {shlex.quote(body)}\n"
+            f'then: curl http://{address}/v1/feedback -d \'{{"id": "first", "label": …}}\'',
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     return champion.version
 
 

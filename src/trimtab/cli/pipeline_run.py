@@ -99,7 +99,7 @@ def typed(texts: tuple[str, ...], interface: Interface) -> Mapping[str, Any]:
 
 def _execute(run: Run, wanted: Wanted) -> RunRecord:
     host = WarmHost()
-    with TaskDisplay(run.record, run.notes) as display:
+    with TaskDisplay(f"{run.record.pipeline}  run {run.record.run_id}", run.notes) as display:
         options = Options(wanted.jobs or default_jobs(), wanted.cache, display.take)
         stops: list[Callable[[], None]] = []
 

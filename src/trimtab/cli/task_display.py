@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from trimtab.ports.runs import RunRecord, TaskRecord
+from trimtab.ports.runs import TaskRecord
 
 _MARKS = {
     "SUCCEEDED": "[green]✓[/]",
@@ -24,14 +24,14 @@ _MARKS = {
 class TaskDisplay:
     """A context manager; `take` every change of a task."""
 
-    def __init__(self, run: RunRecord, notes: Sequence[str]) -> None:
+    def __init__(self, heading: str, notes: Sequence[str] = ()) -> None:
         self._console = Console(stderr=True)
-        self._run, self._notes = run, notes
+        self._heading, self._notes = heading, notes
         self._running: dict[str, None] = {}
         self._status: Status | None = None
 
     def __enter__(self) -> TaskDisplay:
-        self._console.print(f"[bold]{escape(self._run.pipeline)}[/]  run {escape(self._run.run_id)}", highlight=False)
+        self._console.print(self._heading, markup=False, highlight=False, style="bold")
         for note in self._notes:
             self._console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         if self._console.is_terminal:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from trimtab import wiring
 from trimtab.cli.opening import opened
+from trimtab.cli.task_display import TaskDisplay
 from trimtab.decisions.state import LoopState
 from trimtab.errors import TrimtabError
 from trimtab.loop.calendar import parse_day
@@ -27,15 +28,15 @@ def run_once(file: Path | None, home: Path | None, as_of: str | None, as_json: b
     if owner is not None:
         raise TrimtabError(f"the loop is run by process {owner['pid']}; ask that one with: trimtab retrain")
     now = parse_day(as_of, "--as-of") if as_of else datetime.now(UTC)
-    console = Console(stderr=True)
     seen: list[Turn] = []
+    display = TaskDisplay(f"training {found.document.metadata.name} on what was known at {now:%Y-%m-%d %H:%M} UTC")
     with owning(found.home.make().owner, "trimtab run"):
-        world = wiring.training_world(found.document, found.path, found.home)
+        world = wiring.training_world(found.document, found.path, found.home, display.take)
         try:
             loop = Loop(found.document, world)
             if loop.state().champion is not None or loop.state().trainings:
                 world.turns.wish(now, "retrain", {"why": "trimtab run"})
-            with console.status("training …"):
+            with display:
                 loop.settle(now, seen.append, limit_seconds=24 * 3600)
             state = loop.state()
             results = [wiring.run_result(world, key) for key in _keys(seen)]
@@ -56,14 +57,26 @@ def _keys(turns: list[Turn]) -> list[str]:
 
 
 def _print(console: Console, decisions: list[Any], results: list[dict[str, Any]], state: LoopState) -> None:
+    evaluations = [decision["evidence"].get("evaluation") for decision in decisions]
+    for evaluation in evaluations:
+        if isinstance(evaluation, dict):
+            _print_quality(console, evaluation)
     for result in results:
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for name in ("step", "state", "seconds", "log"):
-            table.add_column(name, overflow="fold")
-        for task in result["tasks"]:
-            table.add_row(task["path"], task["state"], task["seconds"], task["log"])
-        console.print(table)
+        if result["tasks"]:
+            console.print(f"logs: trimtab pipeline logs {result['run']}", markup=False, highlight=False, soft_wrap=True)
     for decision in decisions:
-        console.print(f"{decision['kind']}: {decision['sentence']}", markup=False, highlight=False)
+        console.print(f"{decision['kind']}: {decision['sentence']}", markup=False, highlight=False, soft_wrap=True)
     if state.champion is not None:
-        console.print(f"champion: version {state.champion}. Serve it with: [bold]trimtab up[/]")
+        console.print(f"champion: version {state.champion}. Serve it with: [bold]trimtab up[/]", highlight=False)
+
+
+def _print_quality(console: Console, evaluation: dict[str, Any]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("on the hold-out", "value", "interval", "rows"):
+        table.add_column(name, justify="left" if name == "on the hold-out" else "right")
+    for name, one in evaluation["metrics"].items():
+        if one["value"] is not None:
+            table.add_row(name, f"{one['value']:.4g}", f"{one['low']:.4g} to {one['high']:.4g}", str(one["n"]))
+    console.print(table)
+    for reason in evaluation["reasons"]:
+        console.print(f"{evaluation['verdict']}: {reason}", markup=False, highlight=False, soft_wrap=True)

@@ -62,7 +62,8 @@ class Split(Section):
 
     by: Literal["time", "entity", "stratified"] = Field(
         "time",
-        description="time: the newest rows are held out; entity: whole entities; stratified: at random within each class.",
+        description="time: the newest rows are held out; entity: whole entities; "
+        "stratified: at random within each class.",
     )
     holdout: float = Field(0.2, gt=0, lt=1, description="Share of rows held out for the quality gates.")
 

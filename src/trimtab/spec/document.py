@@ -25,7 +25,10 @@ KIND = "ModelLoop"
 class Metadata(Section):
     """The object's name, as Kubernetes has it."""
 
-    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", description="The loop's name (a DNS label).")
+    name: str = Field(
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        description="The loop's name: at most 63 lower-case letters, digits and dashes (a DNS label).",
+    )
     namespace: str | None = Field(None, description="The namespace, on a cluster.")
     labels: dict[str, str] = Field(default_factory=dict, description="Labels, on a cluster.")
     annotations: dict[str, str] = Field(default_factory=dict, description="Annotations, on a cluster.")

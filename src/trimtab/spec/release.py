@@ -37,7 +37,8 @@ class Release(Section):
 
     strategy: Literal["shadow", "canary", "blue-green"] = Field(
         "canary",
-        description="shadow: mirror all traffic, then wait for a person; canary: shadow, then the steps; blue-green: shadow, then all at once.",
+        description="shadow: mirror all traffic, then wait for a person; canary: shadow, then the steps; "
+        "blue-green: shadow, then all at once.",
     )
     shadow: bool = Field(True, description="Whether a canary or blue-green release starts by mirroring all traffic.")
     steps: tuple[int, ...] = Field(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from trimtab.spec.metrics import KNOWN
 from trimtab.spec.section import Section
 
 Problem = Literal["classification", "regression"]
@@ -19,11 +21,19 @@ class Metric(Section):
     )
     kind: Literal["model", "software", "data", "business"] = Field(
         "model",
-        description="What it measures. A business metric is recorded but cannot be a gate: trimtab cannot compute it.",
+        description="What it measures; default: what the known metric of that name measures. A business metric is "
+        "recorded but cannot be a gate: trimtab cannot compute it.",
     )
     min: float | None = Field(None, description="The promise: never below this.")
     max: float | None = Field(None, description="The promise: never above this.")
     why: str = Field("", description="Why the promise matters, for the person who is paged.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_of_known(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("kind") is None and given.get("name") in KNOWN:
+            return {**given, "kind": KNOWN[str(given["name"])].kind}
+        return given
 
 
 class Risk(Section):

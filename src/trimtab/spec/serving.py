@@ -21,7 +21,8 @@ class PredictionLogging(Section):
     scores: bool = Field(True, description="Keep the score of every class.")
     when_full: Literal["refuse", "serve"] = Field(
         "refuse",
-        description="With no room left for the log: refuse answers with 503 (nothing acknowledged is lost) or serve without a record.",
+        description="With no room left for the log: refuse answers with 503 (nothing acknowledged is lost) "
+        "or serve without a record.",
     )
 
 

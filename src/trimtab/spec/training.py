@@ -23,4 +23,3 @@ class Training(Section):
     )
     seed: int = Field(7, ge=0, le=2**32 - 1, description="Seed of everything random.")
     timeout: Duration = Field("30m", validate_default=True, description="The training task is stopped after this.")
-    retries: int = Field(1, ge=0, le=10, description="How often a failed training task is tried again.")

@@ -1,9 +1,9 @@
 """YAML text as plain values, with the line and column of every key and value.
 
-Built on the parser's events, not on PyYAML's loader: nothing is ever constructed but text, numbers, booleans, null, lists
-and mappings; size, depth and the growth of aliases are bounded; repeated keys, tags and several documents are refused. Plain
-words are read by the core schema of YAML 1.2 (section 10.3.2), so that `on`, `yes`, dates and 12:30 stay text; keys are
-always text.
+Built on the parser's events, not on PyYAML's loader: nothing is ever constructed but text, numbers, booleans, null,
+lists and mappings; size, depth and the growth of aliases are bounded; repeated keys, tags and several documents are
+refused. Plain words are read by the core schema of YAML 1.2 (section 10.3.2), so that `on`, `yes`, dates and 12:30 stay
+text; keys are always text.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ def _place_of(text: str, position: int) -> Place:
 
 
 def _at(event: yaml.Event) -> Place:
-    return Place(event.start_mark.line + 1, event.start_mark.column + 1)
+    mark = event.start_mark
+    return Place(1, 1) if mark is None else Place(mark.line + 1, mark.column + 1)
 
 
 def _compose(text: str) -> _Node | None:

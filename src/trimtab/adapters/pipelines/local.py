@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trimtab.engine.execution import Execution, Options
+from trimtab.engine.execution import Execution, Observer, Options
 from trimtab.engine.load import load
 from trimtab.engine.naming import run_id as id_of
 from trimtab.engine.run import Run, can_resume, default_jobs, is_held, prepare, resume
@@ -23,10 +23,20 @@ _CLOSED = "the runner was closed"
 class LocalRunner(PipelineRunner):
     """Runs in threads of this process; what they did is in the store, so that a later process can go on."""
 
-    def __init__(self, store: RunStore, folder: Path, jobs: int | None = None, warm: bool = True) -> None:
-        """Runs live in `folder`; at most `jobs` tasks a run at once; `warm` starts the host now and not with a task."""
+    def __init__(
+        self,
+        store: RunStore,
+        folder: Path,
+        jobs: int | None = None,
+        warm: bool = True,
+        observer: Observer | None = None,
+    ) -> None:
+        """Runs live in `folder`; at most `jobs` tasks a run at once; `warm` starts the host now and not with a task.
+
+        `observer` is told of every change of a task, in the thread of its run.
+        """
         self._store, self._folder = store, folder
-        self._options = Options(jobs or default_jobs())
+        self._options = Options(jobs or default_jobs(), observer=observer)
         self._host = WarmHost()
         self._lock = threading.Lock()
         self._running: dict[str, threading.Thread] = {}

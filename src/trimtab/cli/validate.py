@@ -1,0 +1,52 @@
+"""`trimtab validate`: is a loop.yaml right, and if not, what is wrong where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from trimtab.errors import DocumentRefused
+from trimtab.spec.document import ModelLoop
+from trimtab.spec.problems import Problem
+from trimtab.spec.read import load, problems, source_lines
+
+
+def validate(path: Path, as_json: bool) -> None:
+    """Print every problem with the line it is in; exit code 2 if there is one."""
+    found = problems(path)
+    if as_json:
+        print(json.dumps([problem.to_json() for problem in found], indent=2))
+    elif found:
+        _show(path, found)
+    else:
+        _praise(path, load(path))
+    if found:
+        raise SystemExit(DocumentRefused.exit_code)
+
+
+def _show(path: Path, found: tuple[Problem, ...]) -> None:
+    console = Console(stderr=True)
+    lines = list(source_lines(path))
+    for problem in found:
+        console.print(Text(problem.text(str(path)), style="bold"), soft_wrap=True)
+        if problem.line <= len(lines):
+            number = f"{problem.line:>5} "
+            console.print(Text.assemble((number, "dim"), ("| ", "dim"), lines[problem.line - 1]), soft_wrap=True)
+            console.print(Text(" " * (len(number) + 1 + problem.column) + "^", style="red"), soft_wrap=True)
+    console.print(f"{len(found)} problem{'s' if len(found) > 1 else ''}", style="red")
+
+
+def _praise(path: Path, loop: ModelLoop) -> None:
+    spec = loop.spec
+    source = spec.data.source.path or "a query"
+    metrics = ", ".join(metric.name for metric in spec.metrics)
+    Console().print(
+        f"{path} is a valid ModelLoop: {loop.metadata.name}, {spec.scope.problem} of {spec.data.label.column} "
+        f"from {source}, promised by {metrics}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

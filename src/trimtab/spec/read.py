@@ -1,0 +1,132 @@
+"""Reading a loop.yaml: a ModelLoop, or every problem at once with its line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trimtab.errors import DocumentRefused
+from trimtab.spec import tree
+from trimtab.spec.document import API_VERSION, KIND, ModelLoop
+from trimtab.spec.explain import Finding, explain
+from trimtab.spec.problems import Loc, Problem, dotted, refused
+from trimtab.spec.rules import contradictions
+from trimtab.spec.tree import Tree, Unreadable
+
+_PROBLEM = ("spec", "scope", "problem")
+_FREE = ("spec", "training", "parameters")  # here nothing (null) is a value that an estimator may want
+
+
+def load(path: Path) -> ModelLoop:
+    """The document in the file; raises DocumentRefused naming every problem with its line."""
+    return _whole(_content(path), str(path))
+
+
+def loads(text: str, name: str = "loop.yaml") -> ModelLoop:
+    """The document in the text (YAML or JSON); raises DocumentRefused. `name` is how errors call it."""
+    return _whole(text.encode(errors="surrogateescape"), name)
+
+
+def problems(path: Path) -> tuple[Problem, ...]:
+    """What is wrong with the file, in the order of its lines; raises DocumentRefused if it cannot be opened."""
+    return check(_content(path))[1]
+
+
+def check(content: bytes) -> tuple[ModelLoop | None, tuple[Problem, ...]]:
+    """The document, or None and what is wrong with it."""
+    try:
+        found = tree.read(content)
+    except Unreadable as unreadable:
+        return None, (unreadable.problem,)
+    value = _given(found.value)
+    loop, findings = _validated(value)
+    if loop is not None:
+        findings = list(contradictions(loop))
+    else:
+        findings += _contradictions_of_the_rest(value, findings)
+    placed = tuple(sorted({_placed(finding, found) for finding in findings}))
+    return (None if placed else loop), placed
+
+
+def _whole(content: bytes, name: str) -> ModelLoop:
+    loop, wrong = check(content)
+    if loop is None:
+        raise refused(name, wrong)
+    return loop
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(tree.LARGEST_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DocumentRefused(
+            f"{path}: {reason}. Give the path of a loop.yaml, or make one with: trimtab init"
+        ) from error
+
+
+def _validated(value: Any) -> tuple[ModelLoop | None, list[Finding]]:
+    """Strictly, as the API server of a cluster would: a number in quotes is text."""
+    try:
+        return ModelLoop.model_validate_json(json.dumps(value), strict=True, by_alias=True, by_name=False), []
+    except ValidationError as error:
+        return None, list(explain(error, value))
+
+
+def _given(value: Any, loc: Loc = ()) -> Any:
+    """The value without keys that hold nothing: `features:` with all its keys commented out is as good as absent."""
+    if isinstance(value, dict):
+        kept = {name: _given(child, (*loc, name)) for name, child in value.items()}
+        return kept if loc[:3] == _FREE else {name: child for name, child in kept.items() if child is not None}
+    if isinstance(value, list):
+        return [_given(child, (*loc, index)) for index, child in enumerate(value)]
+    return value
+
+
+def _without(value: Any, wrong: list[Loc], loc: Loc = ()) -> Any:
+    """A copy that leaves out what is wrong, so that the rest can be checked too."""
+    if isinstance(value, dict):
+        return {
+            name: _without(child, wrong, (*loc, name)) for name, child in value.items() if (*loc, name) not in wrong
+        }
+    if isinstance(value, list):
+        return [
+            _without(child, wrong, (*loc, index)) for index, child in enumerate(value) if (*loc, index) not in wrong
+        ]
+    return value
+
+
+def _contradictions_of_the_rest(value: Any, findings: list[Finding]) -> list[Finding]:
+    """What contradicts in the parts that are right, as far as they can stand alone."""
+    rest = _without(value, [finding.loc for finding in findings if not finding.missing])
+    likely = next((one.suggestion for one in findings if one.loc == _PROBLEM), "") or "classification"
+    if isinstance(rest, dict):
+        rest |= {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "stand-in"}}
+        spec = rest.get("spec")
+        if isinstance(spec, dict) and isinstance(spec.get("scope", {}), dict):
+            spec["scope"] = {"problem": likely, **spec.get("scope", {})}
+    loop, _ = _validated(rest)
+    return [] if loop is None else list(contradictions(loop))
+
+
+def _placed(finding: Finding, found: Tree) -> Problem:
+    place = found.place(finding.loc, of_key=finding.of_key)
+    return Problem(
+        place.line,
+        place.column,
+        dotted(finding.loc),
+        finding.message,
+        finding.found,
+        finding.expected,
+        finding.suggestion,
+    )
+
+
+def source_lines(path: Path) -> Iterator[str]:
+    """The lines of a file that was read, for showing what is wrong in its place."""
+    yield from _content(path).decode("utf-8-sig", errors="replace").splitlines()
