@@ -1,6 +1,6 @@
 """What the KFP DSL can say, run for real and checked by its result."""
 
-# ruff: noqa: PTH118, PTH123, PTH208
+# ruff: noqa: PTH103, PTH109, PTH118, PTH123, PTH208, UP014
 
 import json
 from pathlib import Path

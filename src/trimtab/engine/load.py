@@ -13,6 +13,7 @@ from trimtab.engine import ir, support
 from trimtab.errors import PipelineRefused
 
 MOST_BYTES = 64 * 1024 * 1024
+_MOST_DEPTH = 100
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -50,8 +51,20 @@ def load(path: Path) -> Loaded:
     return Loaded(loaded, source, tuple(support.notes(document, platform)))
 
 
+def _check_shape(text: str) -> None:
+    """Raise YAMLError for nesting that overflows the C parser's stack, and for aliases, which can grow without end."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: aliases (*{event.anchor}) are not read")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MOST_DEPTH:
+            raise yaml.YAMLError(f"nested more than {_MOST_DEPTH} levels deep")
+
+
 def _documents(path: Path, source: bytes) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     try:
+        _check_shape(source.decode())
         found = [one for one in yaml.load_all(source.decode(), Loader=_Loader) if one is not None]
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise PipelineRefused(f"{path}: no YAML: {str(error)[:300]}") from error

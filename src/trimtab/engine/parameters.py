@@ -64,7 +64,7 @@ def from_text(text: str, kind: str) -> Any:
         return _BOOLEANS[text.strip().lower()]
     try:
         return convert(json.loads(text), kind)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         raise WrongTypeError(f"expected {_NAMES.get(kind, kind)}, found {_shown(text)}") from None
 
 
