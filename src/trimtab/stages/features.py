@@ -5,6 +5,7 @@ It is plain JSON (no pickle), and the row path and the frame path end in the sam
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -17,11 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trimtab.errors import DataRefused
 from trimtab.spec.features import Features
 from trimtab.stages.contract import NUMERIC, Contract
+from trimtab.stages.featurevalues import JOIN, TimePart, crossed, numbers_of, numbers_of_frame, text, time_part
 
-TimePart = Literal["month", "day_of_year", "weekday", "hour"]
 Row = Mapping[str, Any]
 
-_JOIN = "\x1f"  # between the parts of a cross: no text column can be told apart from it otherwise
 _CATEGORICAL = ("string", "boolean")
 
 
@@ -89,7 +89,7 @@ class Transform(BaseModel):
             if one.encode == "ordinal":
                 out.append(one.name)
                 continue
-            out += [f"{one.name}={value.replace(_JOIN, ' x ')}" for value in one.values]
+            out += [f"{one.name}={value.replace(JOIN, ' x ')}" for value in one.values]
             out += [f"{one.name} (other)"] * one.other + [f"{one.name} (missing)"] * one.missing
         return (*out, *(f"time.{part}" for part in self.time_parts))
 
@@ -100,14 +100,19 @@ class Transform(BaseModel):
         return tuple(dict.fromkeys(used))
 
     def apply(self, frame: pd.DataFrame) -> np.ndarray:
-        """The matrix (n, d) float64 of a frame with the raw columns and, for time parts, `_time`."""
+        """The matrix (n, d) float64 of a frame of raw columns (an absent one is missing) and, for time parts, `_time`.
+
+        Raises DataRefused for a value that is no number where the training rows had numbers.
+        """
         out = np.zeros((len(frame), len(self.names)), dtype=np.float64)
+        nothing = [None] * len(frame)
         for position, one in enumerate(self.numbers):
-            out[:, position] = pd.to_numeric(frame[one.column]).to_numpy(dtype=np.float64, na_value=np.nan)
+            out[:, position] = numbers_of_frame(frame[one.column]) if one.column in frame else np.nan
         at = len(self.numbers)
         for category in self.categories:
-            texts = zip(*([_text(value) for value in frame[name].tolist()] for name in category.columns), strict=True)
-            self._place(out, at, category, [category.code(_crossed(parts)) for parts in texts])
+            values = [frame[name].tolist() if name in frame else nothing for name in category.columns]
+            texts = zip(*([text(value) for value in column] for column in values), strict=True)
+            self._place(out, at, category, [category.code(crossed(parts)) for parts in texts])
             at += category.width
         if self.time_parts:
             times = frame["_time"].dt
@@ -116,19 +121,22 @@ class Transform(BaseModel):
         return self._finish(out)
 
     def apply_rows(self, rows: Sequence[Row], times: Sequence[datetime]) -> np.ndarray:
-        """The matrix (n, d) float64 of requests' rows (absent or None is missing) at their times; as `apply`, and quicker for few."""
+        """The same matrix, quicker for few, of requests' rows (absent or None is missing) at their times."""
         out = np.zeros((len(rows), len(self.names)), dtype=np.float64)
         for position, one in enumerate(self.numbers):
             column = one.column
-            out[:, position] = [np.nan if (value := row.get(column)) is None else value for row in rows]
+            out[:, position] = numbers_of(column, [row.get(column) for row in rows])
         at = len(self.numbers)
         for category in self.categories:
-            columns = category.columns
-            codes = [category.code(_crossed([_text(row.get(name)) for name in columns])) for row in rows]
+            if len(category.columns) == 1:
+                column = category.columns[0]
+                codes = [category.code(text(row.get(column))) for row in rows]
+            else:
+                codes = [category.code(crossed([text(row.get(name)) for name in category.columns])) for row in rows]
             self._place(out, at, category, codes)
             at += category.width
         for offset, part in enumerate(self.time_parts):
-            out[:, at + offset] = [_time_part(time, part) for time in times]
+            out[:, at + offset] = [time_part(time, part) for time in times]
         return self._finish(out)
 
     def _place(self, out: np.ndarray, at: int, category: CategoryColumn, codes: Sequence[int]) -> None:
@@ -151,7 +159,7 @@ class Transform(BaseModel):
 
     def _finish(self, out: np.ndarray) -> np.ndarray:
         numbers = out[:, : len(self.numbers)]
-        missing = np.isnan(numbers)
+        missing = ~np.isfinite(numbers)  # infinity is no measurement; validation names it, no estimator takes it
         if missing.any():
             np.copyto(numbers, np.broadcast_to(self._fills, numbers.shape), where=missing)
         if self._scales is not None:
@@ -177,72 +185,64 @@ class Transform(BaseModel):
 
 
 def fit(features: Features, contract: Contract, frame: pd.DataFrame) -> Transform:
-    """Fit on the training rows; constant and empty columns are left out. Raises DataRefused if nothing is left."""
-    rules = [rule for rule in contract.features if not rule.constant and rule.type != "empty"]
-    numbers = tuple(_number(rule.name, frame[rule.name], features) for rule in rules if rule.type in NUMERIC)
-    names = [(rule.name,) for rule in rules if rule.type in _CATEGORICAL]
-    categorical = {name for (name,) in names}
+    """Fit on the training rows; what is constant or empty there is left out. Raises DataRefused if nothing is left."""
+    rules = [rule for rule in contract.features if rule.type != "empty"]
+    numbers = [_number(rule.name, frame[rule.name], features) for rule in rules if rule.type in NUMERIC]
+    categorical = [rule.name for rule in rules if rule.type in _CATEGORICAL]
+    categories = [_category((name,), frame, features) for name in categorical]
+    learnt = {one.columns[0] for one in categories if one is not None}
     for cross in features.crosses:
-        wrong = [name for name in cross.columns if name not in categorical]
+        empty = [rule.name for rule in contract.features if rule.type == "empty"]
+        wrong = [name for name in cross.columns if name not in categorical and name not in empty]
         if wrong:
             raise DataRefused(
-                f"features.crosses: {', '.join(wrong)} is no text or boolean feature; those are: {', '.join(sorted(categorical)) or 'none'}"
+                f"features.crosses: {', '.join(wrong)} is no text or boolean feature; "
+                f"those are: {', '.join(categorical) or 'none'}"
             )
-        names.append(cross.columns)
-    categories = tuple(_category(columns, frame, features) for columns in names)
-    if not numbers and not categories and not features.time_parts:
+        if learnt.issuperset(cross.columns):  # crossed with a constant it would be the other column again
+            categories.append(_category(cross.columns, frame, features))
+    transform = Transform(
+        numbers=tuple(one for one in numbers if one is not None),
+        categories=tuple(one for one in categories if one is not None),
+        time_parts=features.time_parts,
+    )
+    if not transform.names:
         raise DataRefused(
-            "no column is left to learn from: all are ignored, constant or empty. Look at data.ignore and features.include"
+            "no column is left to learn from: all are ignored, constant or empty. "
+            "Look at data.ignore and features.include"
         )
-    return Transform(numbers=numbers, categories=categories, time_parts=features.time_parts)
+    return transform
 
 
-def _number(name: str, values: pd.Series, features: Features) -> NumberColumn:
-    known = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
+def _number(name: str, values: pd.Series, features: Features) -> NumberColumn | None:
+    """None for a column that teaches nothing: no value at all, or the same one in every row."""
+    known = numbers_of_frame(values)
     known = known[np.isfinite(known)]
-    impute = features.numeric.impute
-    fill = {"median": np.median, "mean": np.mean, "zero": lambda _: 0.0}.get(impute)
-    filled = float(fill(known)) if fill is not None else None
+    if not known.size or (known.size == len(values) and (known == known[0]).all()):
+        return None
+    fills = {"median": float(np.median(known)), "mean": float(np.mean(known)), "zero": 0.0}
+    filled = fills.get(features.numeric.impute)
     if features.numeric.scale == "none":
         return NumberColumn(column=name, fill=filled)
-    deviation = float(np.std(known))
-    return NumberColumn(
-        column=name, fill=filled, mean=float(np.mean(known)), deviation=deviation if deviation > 0 else 1.0
-    )
+    largest = float(np.abs(known).max()) or 1.0
+    deviation = float(np.std(known / largest)) * largest or 1.0  # squares of very large numbers overflow
+    return NumberColumn(column=name, fill=filled, mean=float(np.mean(known)), deviation=deviation)
 
 
-def _category(columns: tuple[str, ...], frame: pd.DataFrame, features: Features) -> CategoryColumn:
-    parts = zip(*([_text(value) for value in frame[name].tolist()] for name in columns), strict=True)
-    texts = pd.Series([_crossed(one) for one in parts], dtype=object)
-    counts = texts.value_counts()
+def _category(columns: tuple[str, ...], frame: pd.DataFrame, features: Features) -> CategoryColumn | None:
+    """None for a column that teaches nothing, as for numbers."""
+    parts = zip(*([text(value) for value in frame[name].tolist()] for name in columns), strict=True)
+    counts = Counter(crossed(one) for one in parts)
+    missing = counts.pop(None, 0) > 0
+    if len(counts) + missing < 2:
+        return None
     # Ties are broken by name, so that the same rows in another order fit the same transform.
-    ordered = [str(value) for value in sorted(counts.index, key=lambda value: (-counts[value], value))]
+    ordered = sorted((name for name in counts if name is not None), key=lambda name: (-counts[name], name))
     most = features.categorical.max_categories
     return CategoryColumn(
         columns=columns,
         values=tuple(ordered[:most]),
         encode=features.categorical.encode,
         other=len(ordered) > most,
-        missing=bool(texts.isna().any()),
+        missing=missing,
     )
-
-
-def _text(value: Any) -> str | None:
-    """A category as text; None is missing (also NaN, pandas' way to say it)."""
-    if value is None or value is pd.NA or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN only
-        return None
-    if isinstance(value, (bool, np.bool_)):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _crossed(parts: Sequence[str | None]) -> str | None:
-    if len(parts) == 1:
-        return parts[0]
-    return None if any(part is None for part in parts) else _JOIN.join(str(part) for part in parts)
-
-
-def _time_part(time: datetime, part: TimePart) -> int:
-    if part == "day_of_year":
-        return time.timetuple().tm_yday
-    return time.weekday() if part == "weekday" else int(getattr(time, part))
