@@ -1,6 +1,5 @@
 """What cannot be run is refused by its name before anything is started."""
 
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -64,6 +64,10 @@ class Run:
             self._lock.close()
             raise
 
+    def abandon(self) -> None:
+        """Let go of a prepared run: it is as if this process had died."""
+        self._lock.close()
+
     def execute(
         self, host: WarmHost, options: Options, stopping: Callable[[Execution], None] | None = None
     ) -> RunRecord:

@@ -66,6 +66,11 @@ class WarmHost:
         process = self._process
         return process.pid if process is not None and process.poll() is None else 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether no job is under way."""
+        return not self._waiting
+
     def pid_of(self, name: str) -> int:
         """Process id of a running job; 0 if it has not started or has ended."""
         return self._pids.get(name, 0)
