@@ -170,6 +170,9 @@ class BundleModel(Model):  # type: ignore[misc]  # kserve has no types
         if answers[0].scores is not None:
             scores = np.array([answer.scores for answer in answers], dtype=np.float64)
             outputs.append(_tensor("scores", "FP64", scores, payload))
+        if payload.request_outputs:  # kserve forgets them in gRPC
+            by_name = {output.name: output for output in outputs}
+            outputs = [by_name[name] for name in dict.fromkeys(one.name for one in payload.request_outputs)]
         return InferResponse(
             response_id=asked.request_id,
             model_name=self.name,
