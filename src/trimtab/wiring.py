@@ -183,11 +183,7 @@ def _world(
 
     kept = lasting_ledger(document, home)
     predictions, labels = _logs(home)
-    pipelines = Path(__file__).parent / "pipelines"
-    if not pipelines.is_dir():  # an editable install maps the folder from the top of the checkout
-        import trimtab.pipelines
-
-        pipelines = Path(trimtab.pipelines.__path__[0])
+    pipelines = pipelines_folder()
     return World(
         turns=kept.turns,
         runs=kept.runs,
@@ -206,6 +202,13 @@ def _world(
         artifact_root=home.artifacts,
         document_text=document_text(document, path.parent),
     )
+
+
+def pipelines_folder() -> Path:
+    """Where the compiled pipelines are: in the package, or at the top of a checkout."""
+    import trimtab.pipelines
+
+    return Path(trimtab.pipelines.__path__[0])
 
 
 def document_text(document: ModelLoop, folder: Path) -> str:

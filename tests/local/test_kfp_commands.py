@@ -1,0 +1,77 @@
+"""`trimtab compile` and `submit`: files that are fresh, and the very file that a KFP server is sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trimtab import wiring
+from trimtab.cli.kfp import compile_pipelines, compiled, submit
+from trimtab.errors import Refused, TrimtabError
+from trimtab.spec.generate import SMALLEST
+from trimtab.spec.read import loads
+from trimtab.testing.kfp_api import KfpApi
+
+pytestmark = pytest.mark.local
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Path:
+    path = tmp_path / "loop.yaml"
+    path.write_text(SMALLEST)
+    return path
+
+
+def test_the_compiled_files_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
+    compile_pipelines(check=True)
+    assert "fresh" in capsys.readouterr().out
+
+
+def test_a_stale_file_is_named_and_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in compiled().items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    (tmp_path / "training-pipeline.yaml").write_text("old")
+    monkeypatch.setattr(wiring, "pipelines_folder", lambda: tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        compile_pipelines(check=True)
+    assert ended.value.code == 1
+    assert "training-pipeline.yaml" in capsys.readouterr().err
+    compile_pipelines(check=False)
+    compile_pipelines(check=True)
+
+
+def test_submit_sends_the_compiled_file_and_the_whole_document(loop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with KfpApi() as api:
+        submit(loop, api.url, "2024-05-01", as_json=True)
+        submit(loop, api.url + "/", "", as_json=True)
+    run = api.runs["run-1"]
+    sent = yaml.safe_load((wiring.pipelines_folder() / "training-pipeline.yaml").read_text())
+    assert run["pipeline_spec"].get("pipeline_spec", run["pipeline_spec"]) == sent
+    parameters = run["runtime_config"]["parameters"]
+    assert loads(parameters["loop"]) == loads(SMALLEST)
+    assert parameters["as_of"] == "2024-05-01T00:00:00+00:00"
+    assert [one["display_name"] for one in api.experiments.values()] == ["orders"]
+    told = capsys.readouterr().out
+    assert json.loads(told[: told.index("}") + 1])["run"] == "run-1"
+
+
+def test_a_host_that_is_none_is_refused(loop: Path) -> None:
+    with pytest.raises(Refused, match="http://localhost:8888"):
+        submit(loop, "localhost", "", as_json=False)
+
+
+def test_a_host_where_nobody_answers_is_said_in_a_sentence(loop: Path) -> None:
+    with pytest.raises(TrimtabError, match="no KFP API answers"):
+        submit(loop, "http://127.0.0.1:1", "", as_json=False)
+
+
+def test_an_api_that_fails_is_said_in_a_sentence(loop: Path) -> None:
+    with KfpApi() as api:
+        api.failing = 503
+        with pytest.raises(TrimtabError, match="503"):
+            submit(loop, api.url, "", as_json=False)
