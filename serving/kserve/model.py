@@ -100,13 +100,14 @@ class BundleModel(Model):  # type: ignore[misc]  # kserve has no types
         asked = read(payload, headers or {}, self._predictor.contract, *limits, self._outputs)
         answers = await self._answers(asked)
         seconds = time.perf_counter() - began
+        reply = self._reply(payload, asked, answers)  # first, so that what cannot be said is not remembered as said
         logged = self._log(asked, answers, seconds)
         self._metrics.answered(asked.protocol, asked.shadow, len(answers), seconds)
         if response_headers is not None:
             response_headers |= {"x-request-id": asked.request_id, "x-trimtab-version": self.version}
             if not logged:
                 response_headers["x-trimtab-logged"] = "false"
-        return self._reply(payload, asked, answers)
+        return reply
 
     async def _answers(self, asked: Asked) -> list[_Answer]:
         try:
