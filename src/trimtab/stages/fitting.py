@@ -89,7 +89,7 @@ def judge(document: Document, fitted: Fitted, holdout: pd.DataFrame, champion: P
         answer.scores,
         answer.classes,
         baseline=baseline,
-        champion_prediction=champion.predict(holdout).labels if champion is not None else None,
+        champion=champion.predict(holdout) if champion is not None else None,
         importance=importance(document, fitted.predictor, holdout),
     )
 

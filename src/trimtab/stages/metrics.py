@@ -6,7 +6,7 @@ whose counts are multinomial (Efron & Tibshirani 1993, chapter 13, percentile in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,8 @@ from trimtab.spec.metrics import KNOWN
 _DRAWS = 400
 _SEED = 20020101
 _BINS = 10
-_LEAST_PROBABILITY = 1e-15
+_LEAST_PROBABILITY = float(np.finfo(np.float64).eps)
+_CELLS_AT_ONCE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ def value(
     scores: np.ndarray | None = None,
     classes: Sequence[str] | None = None,
 ) -> float:
-    """The metric over (n,) truth and prediction; `scores` (n, k) in the order of `classes` for log_loss and calibration_error.
+    """The metric over (n,) truth and prediction; log_loss and calibration_error want `scores` (n, k) for `classes`.
 
-    Raises DataRefused for an unknown metric, no rows, or scores that the metric needs and that are not there.
+    Raises DataRefused for an unknown metric, no rows, numbers that are not finite, scores that are wanted but absent.
     """
     _check(metric, truth, prediction)
     if metric in _OF_CONFUSION:
@@ -64,16 +65,14 @@ def estimate(
     generator = np.random.default_rng(_SEED)
     if metric in _OF_CONFUSION:
         counts = confusion(truth, prediction)[1]
-        drawn = generator.multinomial(n, counts.ravel() / n, size=_DRAWS).reshape(_DRAWS, *counts.shape)
-        return _interval(float(_OF_CONFUSION[metric](counts[None, ...])[0]), _OF_CONFUSION[metric](drawn), n, tail)
+        point = float(_OF_CONFUSION[metric](counts[None, ...])[0])
+        return _interval(point, _drawn_shares(_OF_CONFUSION[metric], counts, generator), n, tail, (0.0, 1.0))
     columns = _per_row(metric, truth, prediction, scores, classes)
     point = float(_statistic(metric, *columns))
     if metric in ("mae", "log_loss"):
         return _mean(columns[0], point, n, tail)
-    rows = generator.integers(0, n, size=(_DRAWS, n))
-    return _interval(
-        point, np.array([_statistic(metric, *(column[chosen] for column in columns)) for chosen in rows]), n, tail
-    )
+    drawn = [_drawn(metric, columns, generator.integers(0, n, n)) for _ in range(_DRAWS)]
+    return _interval(point, np.array(drawn), n, tail, (float("-inf"), float("inf")))
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -87,7 +86,7 @@ def confusion(truth: np.ndarray, prediction: np.ndarray) -> tuple[list[str], np.
 def reliability(
     truth: np.ndarray, prediction: np.ndarray, scores: np.ndarray, bins: int = _BINS
 ) -> list[dict[str, float]]:
-    """Reliability diagram of the top class (Guo et al. 2017, section 2): per filled bin its mean score, accuracy and n."""
+    """Reliability diagram of the top class (Guo et al. 2017, section 2): score, accuracy and n of each filled bin."""
     top = scores.max(axis=1)
     right = truth == prediction
     which = np.minimum((top * bins).astype(int), bins - 1)
@@ -98,6 +97,26 @@ def reliability(
     ]
 
 
+def _drawn(metric: str, columns: tuple[np.ndarray, ...], rows: np.ndarray) -> float:
+    return _statistic(metric, *(column[rows] for column in columns))
+
+
+def _drawn_shares(
+    measure: Callable[[np.ndarray], np.ndarray], counts: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """The measure (draws,) of resampled confusions; a few at a time, as those of many classes are large."""
+    cells, n = np.flatnonzero(counts), int(counts.sum())
+    shares = counts.ravel()[cells] / n
+    at_once = max(1, _CELLS_AT_ONCE // counts.size)
+    found = []
+    for start in range(0, _DRAWS, at_once):
+        size = min(at_once, _DRAWS - start)
+        drawn = np.zeros((size, counts.size), dtype=np.int64)
+        drawn[:, cells] = generator.multinomial(n, shares, size=size)
+        found.append(measure(drawn.reshape(size, *counts.shape)))
+    return np.concatenate(found)
+
+
 def _check(metric: str, truth: np.ndarray, prediction: np.ndarray) -> None:
     if metric not in KNOWN or KNOWN[metric].kind != "model":
         known = ", ".join(name for name, one in KNOWN.items() if one.kind == "model")
@@ -106,6 +125,21 @@ def _check(metric: str, truth: np.ndarray, prediction: np.ndarray) -> None:
         raise DataRefused(f"{metric} over no rows is nothing. Wait for labels, or look at a longer time")
     if len(truth) != len(prediction):
         raise DataRefused(f"{metric}: {len(truth)} labels but {len(prediction)} predictions")
+    if "regression" in KNOWN[metric].problems:
+        _check_numbers(metric, truth, prediction)
+
+
+def _check_numbers(metric: str, truth: np.ndarray, prediction: np.ndarray) -> None:
+    for what, values in (("label", truth), ("prediction", prediction)):
+        if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+            raise DataRefused(f"{metric}: a {what} is no finite number. Leave such rows out, or mend the data")
+
+
+def _check_scores(metric: str, n: int, scores: np.ndarray, classes: Sequence[str]) -> None:
+    if scores.shape != (n, len(classes)):
+        raise DataRefused(f"{metric}: scores of shape {scores.shape} for {n} rows and {len(classes)} classes")
+    if not ((scores >= 0) & (scores <= 1 + 1e-9)).all():
+        raise DataRefused(f"{metric}: a score is no probability between 0 and 1; calibrate the model, or name accuracy")
 
 
 def _f1(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,6 +188,7 @@ def _per_row(
         return (truth, (truth - prediction) ** 2)
     if scores is None or classes is None:
         raise DataRefused(f"{metric} needs the scores of every class. Turn on serving.log.scores")
+    _check_scores(metric, len(truth), scores, classes)
     if metric == "calibration_error":
         return (scores.max(axis=1), (truth == prediction).astype(float))
     position = {name: index for index, name in enumerate(classes)}
@@ -192,6 +227,9 @@ def _mean(values: np.ndarray, point: float, n: int, tail: float) -> Estimate:
     return Estimate(point, point - half, point + half, n)
 
 
-def _interval(point: float, drawn: np.ndarray, n: int, tail: float) -> Estimate:
-    low, high = np.nanquantile(drawn, (tail, 1 - tail)) if np.isfinite(drawn).any() else (point, point)
-    return Estimate(point, min(point, float(low)), max(point, float(high)), n)
+def _interval(point: float, drawn: np.ndarray, n: int, tail: float, widest: tuple[float, float]) -> Estimate:
+    """Percentiles of the draws; one row alone, or no finite draw, tells nothing of the spread."""
+    if n == 1 or not np.isfinite(drawn).any():
+        return Estimate(point, *widest, n)
+    low, high = np.nanquantile(drawn, (tail, 1 - tail))
+    return Estimate(point, float(np.fmin(point, low)), float(np.fmax(point, high)), n)

@@ -1,0 +1,152 @@
+"""One gate, slice or comparison of a hold-out: a check with a verdict of three values and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from trimtab.errors import DataRefused
+from trimtab.spec.document import LoopSpec
+from trimtab.spec.metrics import KNOWN
+from trimtab.spec.quality import Gate, Slice
+from trimtab.stages.metrics import Estimate, estimate, value
+
+Verdict = Literal["pass", "fail", "insufficient evidence"]
+_MOST_SLICES = 50
+
+
+@dataclass(frozen=True)
+class Check:
+    """One gate or slice with its verdict and a sentence."""
+
+    name: str
+    verdict: Verdict
+    sentence: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Labels (n,), predictions (n,) and, if known, the scores (n, k) of the classes."""
+
+    truth: np.ndarray
+    prediction: np.ndarray
+    scores: np.ndarray | None
+    classes: Sequence[str] | None
+
+    def where(self, chosen: np.ndarray) -> Answers:
+        """The rows of a mask (n,)."""
+        scores = self.scores[chosen] if self.scores is not None else None
+        return Answers(self.truth[chosen], self.prediction[chosen], scores, self.classes)
+
+    def estimate(self, metric: str, confidence: float) -> Estimate:
+        """The metric over these rows; errors as for `metrics.estimate`."""
+        return estimate(metric, self.truth, self.prediction, self.scores, self.classes, confidence)
+
+
+def gates(spec: LoopSpec) -> tuple[Gate, ...]:
+    """Those of `quality`, else one for every bound on a model metric that `scope` promises."""
+    if spec.quality.gates:
+        return spec.quality.gates
+    bounded = [one for one in spec.metrics if one.min is not None or one.max is not None]
+    return tuple(
+        Gate(metric=one.name, min=one.min, max=one.max)
+        for one in bounded
+        if one.name in KNOWN and KNOWN[one.name].kind == "model"
+    )
+
+
+def judge(
+    gate: Gate, spec: LoopSpec, measured: Mapping[str, Estimate], champion: Mapping[str, float], compared: bool
+) -> Check:
+    """The gate over what was measured; `compared` says that there is a champion, `champion` what was measured of it."""
+    found = measured.get(gate.metric)
+    if found is None:
+        return Check(gate.metric, "insufficient evidence", f"{gate.metric} could not be measured")
+    said, failed, unsure = [], False, not np.isfinite(found.value)
+    if gate.min is not None:
+        said.append(f"wanted at least {gate.min:g}")
+        failed |= found.value < gate.min
+    if gate.max is not None:
+        said.append(f"wanted at most {gate.max:g}")
+        failed |= found.value > gate.max
+    if gate.max_worse_than_champion is not None and gate.metric in champion:
+        worse = champion[gate.metric] - found.value
+        failed |= (worse if KNOWN[gate.metric].higher_is_better else -worse) > gate.max_worse_than_champion
+        said.append(
+            f"champion {champion[gate.metric]:.4g} on the same rows, {gate.max_worse_than_champion:g} worse allowed"
+        )
+    elif gate.max_worse_than_champion is not None and compared:
+        said.append("the champion's could not be measured on the same rows")
+        unsure = True
+    if found.n < spec.quality.least_rows:
+        said.append(f"judged from {spec.quality.least_rows} rows")
+        failed, unsure = False, True
+    verdict: Verdict = "fail" if failed else "insufficient evidence" if unsure else "pass"
+    sentence = f"{_shown(gate.metric, found)}: {', '.join(said) or 'no bound'}"
+    return Check(gate.metric, verdict, sentence, found.value, found.low, found.high, found.n)
+
+
+def _shown(metric: str, found: Estimate) -> str:
+    return f"{metric} {found.value:.4g} ({found.low:.4g} to {found.high:.4g}, n {found.n})"
+
+
+def against_baseline(
+    spec: LoopSpec, truth: np.ndarray, prediction: np.ndarray, baseline: np.ndarray | None
+) -> list[Check]:
+    """Always on: a version that is no better than knowing nothing does not serve, whatever the gates say."""
+    if baseline is None:
+        return []
+    name, metric = "better than knowing nothing", "accuracy" if spec.scope.problem == "classification" else "rmse"
+    try:
+        got, known = value(metric, truth, prediction), value(metric, truth, baseline)
+    except DataRefused as error:
+        return [Check(name, "insufficient evidence", str(error), n=len(truth))]
+    said = f"{metric} {got:.4g}, and {known:.4g} for always saying the same"
+    if len(truth) < spec.quality.least_rows:
+        said = f"{said} (n {len(truth)}): judged from {spec.quality.least_rows} rows"
+        return [Check(name, "insufficient evidence", said, got, n=len(truth))]
+    better = got > known if KNOWN[metric].higher_is_better else got < known
+    return [Check(name, "pass" if better else "fail", said, got, n=len(truth))]
+
+
+def slices(wanted: Slice, spec: LoopSpec, frame: pd.DataFrame, answers: Answers) -> list[Check]:
+    """Each value of the column by itself; a slice fails only when it is surely below its bound."""
+    if wanted.column not in frame:
+        return [
+            Check(wanted.column, "insufficient evidence", f"quality.slices: the rows have no column {wanted.column!r}")
+        ]
+    metric = wanted.metric or spec.main_metric
+    values = frame[wanted.column].astype("string").fillna("(missing)").to_numpy(dtype=object)
+    names, counts = np.unique(values.astype(str), return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_MOST_SLICES]
+    enough = max(1, int((counts[order] >= wanted.least_rows).sum()))
+    confidence = 1 - (1 - spec.quality.confidence) / enough
+    return [
+        _slice(wanted, metric, str(names[index]), answers.where(values == names[index]), confidence) for index in order
+    ]
+
+
+def _slice(wanted: Slice, metric: str, name: str, answers: Answers, confidence: float) -> Check:
+    title = f"{wanted.column}={name}"
+    try:
+        found = answers.estimate(metric, confidence)
+    except DataRefused as error:
+        return Check(title, "insufficient evidence", f"{title}: {error}", n=len(answers.truth))
+    shown = f"{title}: {_shown(metric, found)}"
+    where = (found.value, found.low, found.high, found.n)
+    if found.n < wanted.least_rows:
+        return Check(title, "insufficient evidence", f"{shown}: judged from {wanted.least_rows} rows", *where)
+    if not np.isfinite(found.value):
+        return Check(title, "insufficient evidence", f"{shown}: not defined for these rows", *where)
+    if wanted.min is None:
+        return Check(title, "pass", shown, *where)
+    surely_worse = found.high < wanted.min if KNOWN[metric].higher_is_better else found.low > wanted.min
+    return Check(title, "fail" if surely_worse else "pass", f"{shown}: wanted {wanted.min:g}", *where)
