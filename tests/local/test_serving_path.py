@@ -79,6 +79,18 @@ def test_a_server_killed_or_hanging_under_load_costs_no_answer(
     check(world, clients)
 
 
+def test_envoy_killed_under_load_is_back_and_no_answer_is_lost_from_the_log(world: World) -> None:
+    world.turn(50)
+    with Clients(world.router.address) as clients:
+        world.await_more(clients, 200)
+        before = world.router.pid
+        os.kill(before, signal.SIGKILL)
+        until(lambda: world.turn() and world.router.pid not in (0, before), 30)
+        answered = len(clients.answered)
+        until(lambda: world.turn() and len(clients.answered) > answered + 200, 60)
+    check(world, clients, front_door_died=True)
+
+
 def test_a_server_that_wakes_up_late_does_not_change_what_was_answered(world: World) -> None:
     world.turn(50)
     with Clients(world.router.address) as clients:
