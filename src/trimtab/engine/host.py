@@ -29,6 +29,7 @@ from trimtab.engine.preload import import_all
 
 MOST_LINE_BYTES = 256 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
+_OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
 class Host:
@@ -65,7 +66,7 @@ class Host:
     def end(self) -> None:
         """Kill every child with what it started, and exit."""
         for pid in self._tasks.values():
-            _kill_group(pid)
+            _signal_group(pid, signal.SIGKILL)
         os._exit(0)
 
     def _receive(self) -> bool:
@@ -83,19 +84,22 @@ class Host:
         if order["op"] == "signal":
             pid = self._tasks.get(order["id"])
             if pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, order["number"])
+                _signal_group(pid, order["number"])
             return
         if import_all(order["preload"], self._imported):
             gc.collect()
             gc.freeze()  # the collector of a child then leaves shared pages alone
+        host = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)  # a child must not act on one with the host's handlers
         try:
             pid = os.fork()
+            if pid == 0:
+                _become_task(order, self._channel, host)
         except OSError as error:
             self._tell({"id": order["id"], "event": "ended", "status": -1, "reason": f"cannot fork: {error}"})
             return
-        if pid == 0:
-            _become_task(order, self._channel, os.getppid())
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
         self._tasks[order["id"]] = pid
         self._tell({"id": order["id"], "event": "started", "pid": pid})
 
@@ -104,7 +108,7 @@ class Host:
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is None:
                 continue
-            _kill_group(pid)  # before reaping: until then the number belongs to this task
+            _signal_group(pid, signal.SIGKILL)  # before reaping: until then the number belongs to this task
             _, status = os.waitpid(pid, 0)
             del self._tasks[name]
             self._tell({"id": name, "event": "ended", "status": status})
@@ -114,9 +118,13 @@ class Host:
             self._channel.sendall(json.dumps(event).encode() + b"\n")
 
 
-def _kill_group(pid: int) -> None:
+def _signal_group(pid: int, number: int) -> None:
+    """Signal a task and all it started; one that was forked this moment may not lead its group yet."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            os.kill(pid, number)
 
 
 def _become_task(order: dict[str, Any], channel: socket.socket, host: int) -> None:
@@ -144,6 +152,7 @@ def _isolate(order: dict[str, Any], channel: socket.socket, host: int) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
     channel.close()
     log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
