@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from trimtab import __version__
+from trimtab.errors import Refused
 from trimtab.spec.document import LoopSpec, Metadata
 from trimtab.stages import bundle, features, train
 from trimtab.stages.analyse import Evaluation, analyse
@@ -53,8 +54,19 @@ def fit(document: Document, contract: Contract, rows: pd.DataFrame, as_of: str) 
 def assemble(
     document: Document, contract: Contract, transform: Transform, estimator: Any, rows: pd.DataFrame, as_of: str
 ) -> Fitted:
-    """What `fit` returns, from parts that were fitted on these rows."""
+    """What `fit` returns, from parts that were fitted on these rows.
+
+    Raises Refused when requests may lack a number that is not imputed and that the estimator cannot do without.
+    """
     spec = document.spec
+    lacking = [
+        one.column for one in transform.numbers if one.fill is None and not contract.by_name[one.column].required
+    ]
+    if lacking and not train.takes_missing(estimator):
+        raise Refused(
+            f"features.numeric.impute: none leaves {', '.join(lacking)} missing when a request lacks it, and "
+            f"{type(estimator).__name__} cannot answer then. Use median, mean or zero, or say maxMissingShare: 0"
+        )
     classes = tuple(str(name) for name in estimator.classes_) if spec.scope.problem == "classification" else None
     manifest = Manifest(
         name=document.metadata.name,

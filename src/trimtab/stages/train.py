@@ -8,7 +8,7 @@ import inspect
 import io
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -37,8 +37,11 @@ _MODULES = (
     "neural_network",
     "discriminant_analysis",
     "gaussian_process",
+    "kernel_ridge",
+    "calibration",
     "dummy",
 )
+_EARLY_STOPPING_ROWS = 10_000  # HistGradientBoosting "auto": above this it holds out a share of every class
 
 
 def fit(training: Training, problem: Problem, matrix: np.ndarray, target: np.ndarray) -> Any:
@@ -47,20 +50,24 @@ def fit(training: Training, problem: Problem, matrix: np.ndarray, target: np.nda
     Raises Refused for an estimator, a parameter or a value that scikit-learn does not take, DataRefused for a target
     that cannot be learnt.
     """
+    if not len(target):
+        raise DataRefused("there is no row to learn from. Look at data.source, training.window and data.split")
     if problem == "classification":
-        names, counts = np.unique(target, return_counts=True)
-        if len(names) < 2:
+        classes, counts = np.unique(target, return_counts=True)
+        if len(classes) < 2:
             raise DataRefused(
-                f"every training row is of the class {names[0]!r}; a classifier needs two. Look at data.label and training.window"
+                f"every training row is of the class {classes[0]!r}; a classifier needs two. "
+                "Look at data.label and training.window"
             )
         print(
             f"{len(target)} rows, {matrix.shape[1]} features, classes: "
-            + ", ".join(f"{n} {c}" for n, c in zip(names, counts, strict=True))
+            + ", ".join(f"{n} {c}" for n, c in zip(classes, counts, strict=True))
         )
     else:
         print(f"{len(target)} rows, {matrix.shape[1]} features")
     estimator = make(training, problem)
-    weights = _weights(training, estimator, target)
+    weights = _weights(training, problem, estimator, target)
+    _keep_lone_classes(training, problem, estimator, target)
     try:
         return estimator.fit(matrix, target, **weights)
     except (ValueError, TypeError) as error:
@@ -79,7 +86,10 @@ def load(path: Path, digest: str) -> Any:
     """Read what `save` wrote; raises ArtifactCorrupt, before any unpickling, if the bytes are others."""
     import joblib
 
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ArtifactCorrupt(f"{path} cannot be read: {error.strerror}. Run the training again") from error
     if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
         raise ArtifactCorrupt(f"{path} is not what the training step wrote ({digest}). Run the training again")
     return joblib.load(io.BytesIO(content))
@@ -89,7 +99,7 @@ def make(training: Training, problem: Problem) -> Any:
     """The estimator that `training` names, unfitted, with the seed; raises Refused with the nearest right name."""
     default, parameters = _DEFAULTS[problem]
     name = training.estimator or default
-    given = dict(training.parameters) if training.estimator or training.parameters else dict(parameters)
+    given = {**({} if training.estimator else parameters), **training.parameters}
     kind = _class(name, problem)
     accepted = [one for one in inspect.signature(kind.__init__).parameters if one != "self"]
     for parameter in given:
@@ -104,26 +114,59 @@ def make(training: Training, problem: Problem) -> Any:
     return kind(**given)
 
 
-def _class(name: str, problem: Problem) -> type[Any]:
-    from sklearn.base import is_classifier, is_regressor
+def names(problem: Problem) -> tuple[str, ...]:
+    """The estimators that can be named: those of one target that need no other estimator inside, sorted."""
+    found = set()
+    for module in _MODULES:
+        loaded = import_module(f"sklearn.{module}")
+        found |= {name for name, one in vars(loaded).items() if _suits(one, module, problem)}
+    return tuple(sorted(found))
 
-    fits = is_classifier if problem == "classification" else is_regressor
+
+def takes_missing(estimator: Any) -> bool:
+    """Whether the estimator takes NaN among its features."""
+    from sklearn.utils import get_tags
+
+    return bool(get_tags(estimator).input_tags.allow_nan)
+
+
+def _class(name: str, problem: Problem) -> type[Any]:
     for module in _MODULES:
         found = getattr(import_module(f"sklearn.{module}"), name, None)
-        if inspect.isclass(found) and not inspect.isabstract(found):
-            try:
-                suits = fits(found())
-            except TypeError:  # it needs another estimator inside: not one that can be named alone
-                suits = False
-            if suits:
-                return found
-    from sklearn.utils import all_estimators
-
-    names = [one for one, _ in all_estimators(type_filter="classifier" if problem == "classification" else "regressor")]
-    raise Refused(f"training.estimator: {name!r} is no scikit-learn estimator for {problem}{_nearest(name, names)}")
+        if _suits(found, module, problem):
+            return found
+    raise Refused(
+        f"training.estimator: {name!r} is no scikit-learn estimator for {problem}{_nearest(name, list(names(problem)))}"
+    )
 
 
-def _weights(training: Training, estimator: Any, target: np.ndarray) -> dict[str, np.ndarray]:
+def _suits(found: Any, module: str, problem: Problem) -> TypeGuard[type[Any]]:
+    from sklearn.base import BaseEstimator, is_classifier, is_regressor
+    from sklearn.utils import get_tags
+
+    if not inspect.isclass(found) or inspect.isabstract(found) or not issubclass(found, BaseEstimator):
+        return False
+    if not f"{found.__module__}.".startswith(f"sklearn.{module}."):  # imported there for its own use
+        return False
+    try:
+        made = found()
+    except TypeError:  # it needs another estimator inside: not one that can be named alone
+        return False
+    fits = is_classifier if problem == "classification" else is_regressor
+    return bool(fits(made)) and get_tags(made).target_tags.single_output
+
+
+def _keep_lone_classes(training: Training, problem: Problem, estimator: Any, target: np.ndarray) -> None:
+    """A class of one row cannot be on both sides of an early-stopping split: without the split it can be learnt."""
+    splits = problem == "classification" and getattr(estimator, "early_stopping", None) == "auto"
+    if splits and "early_stopping" not in training.parameters and len(target) > _EARLY_STOPPING_ROWS:
+        lone = bool((np.unique(target, return_counts=True)[1] < 2).any())
+        estimator.set_params(early_stopping="auto" if not lone else False)
+
+
+def _weights(training: Training, problem: Problem, estimator: Any, target: np.ndarray) -> dict[str, np.ndarray]:
+    if training.imbalance == "balanced" and problem == "regression":
+        raise Refused("training.imbalance: balanced weighs classes, and a regression has none; use none")
     if training.imbalance != "balanced" or "class_weight" in estimator.get_params():
         return {}
     if "sample_weight" not in inspect.signature(estimator.fit).parameters:
@@ -135,5 +178,6 @@ def _weights(training: Training, estimator: Any, target: np.ndarray) -> dict[str
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {near[0]}?" if near else f". It takes: {', '.join(sorted(known)[:40])}"
+    lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), list(lower), 1)
+    return f"; did you mean {lower[near[0]]}?" if near else f". Known: {', '.join(sorted(known)[:60])}"
