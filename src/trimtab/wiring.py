@@ -1,4 +1,7 @@
-"""Which adapters a loop gets on one machine. The only module that knows both the loop and the technologies."""
+"""Which adapters a loop gets on one machine. The only module that knows both the loop and the technologies.
+
+Technologies are imported where they are made: looking at a ledger must not wait for a model server's libraries.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.adapters.registry.mlflow import MlflowRegistry
-from trimtab.adapters.router.envoy import EnvoyRouter
-from trimtab.adapters.router.memory import MemoryRouter
 from trimtab.adapters.runs.memory import MemoryRuns
 from trimtab.adapters.runs.sql import SqlRuns
-from trimtab.adapters.servers.collector import CollectorProcess
-from trimtab.adapters.servers.memory import MemoryServers, MemoryService
-from trimtab.adapters.servers.process import ProcessServers
 from trimtab.adapters.sql import ledger_engine
 from trimtab.adapters.turns.memory import MemoryTurns
 from trimtab.adapters.turns.sql import SqlTurns
@@ -60,6 +57,9 @@ def lasting_ledger(document: ModelLoop, home: Home) -> Ledger:
 
 def training_world(document: ModelLoop, path: Path, home: Home, observer: Callable[[TaskRecord], None]) -> World:
     """A world that trains and registers; nothing is served in it. `observer` is told of every change of a task."""
+    from trimtab.adapters.router.memory import MemoryRouter
+    from trimtab.adapters.servers.memory import MemoryServers, MemoryService
+
     return _world(document, path, home, MemoryServers(), MemoryRouter(), MemoryService(), observer)
 
 
@@ -75,6 +75,8 @@ def replay_world(document: ModelLoop, path: Path, home: Home) -> World:
 
 def baseline_servers(document: ModelLoop, home: Home) -> ModelServers:
     """Servers outside the loop, with a log of their own, for a version that is only compared with."""
+    from trimtab.adapters.servers.process import ProcessServers
+
     folder = home.root / "baseline"
     return ProcessServers(
         folder / "servers",
@@ -156,6 +158,10 @@ def _artifact(tasks: Sequence[TaskRecord], name: str) -> str:
 
 
 def _served(document: ModelLoop, path: Path, home: Home, port: int | None, virtual_time: bool) -> World:
+    from trimtab.adapters.router.envoy import EnvoyRouter
+    from trimtab.adapters.servers.collector import CollectorProcess
+    from trimtab.adapters.servers.process import ProcessServers
+
     serving = document.spec.serving
     if port is not None:
         serving = serving.model_copy(update={"port": port})
@@ -180,6 +186,7 @@ def _world(
     observer: Callable[[TaskRecord], None] | None = None,
 ) -> World:
     from trimtab.adapters.pipelines.local import LocalRunner
+    from trimtab.adapters.registry.mlflow import MlflowRegistry
 
     kept = lasting_ledger(document, home)
     predictions, labels = _logs(home)
