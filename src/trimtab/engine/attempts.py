@@ -69,7 +69,6 @@ class TaskRun:
         self._record = _with(
             self._record, state="RUNNING", started=started, attempt=self._record.attempt + 1, log=str(self._folder.log)
         )
-        self._run.save(self._record)
         try:
             job = self._prepare()
         except placeholders.PlaceholderError as error:
@@ -82,6 +81,7 @@ class TaskRun:
             return
         number = self._record.attempt
         self._job = self._run.host.run(job, lambda ended: self._run.post(lambda: self._ended(number, ended)))
+        self._run.save(self._record)  # while the child starts
         if self._timeout:
             self._run.after(self._timeout, lambda: self._overdue(number))
 
@@ -116,11 +116,11 @@ class TaskRun:
 
     def _prepare(self) -> Job:
         folder = self._folder
-        for part in (folder.artifacts, folder.written, folder.scratch):
+        for part in (folder.artifacts, folder.written, folder.scratch, folder.program):
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
         (folder.written / "parameters").mkdir()
-        program = folder.root / "ephemeral_component.py"
+        program = folder.program / "ephemeral_component.py"
         if self._record.attempt > 1:
             with folder.log.open("a") as log:
                 log.write(f"\n--- attempt {self._record.attempt}\n")

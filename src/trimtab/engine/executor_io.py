@@ -46,6 +46,11 @@ class TaskFolder:
         return self.root / "outputs"
 
     @property
+    def program(self) -> Path:
+        """The component's source, alone in its folder: kfp's executor puts that folder on the path of imports."""
+        return self.root / "program"
+
+    @property
     def scratch(self) -> Path:
         """The current folder of the task."""
         return self.root / "work"

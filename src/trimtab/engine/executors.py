@@ -25,7 +25,6 @@ class PythonProgram:
     function: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
-    requirements: tuple[str, ...]
 
 
 def python_program(container: Mapping[str, Any]) -> PythonProgram:
@@ -47,8 +46,12 @@ def python_program(container: Mapping[str, Any]) -> PythonProgram:
         function=function,
         arguments=tuple(arguments),
         environment={one["name"]: one.get("value", "") for one in container.get("env", ())},
-        requirements=tuple(name for text in command[: at + 1] for name in _requirements(text)),
     )
+
+
+def requirements(container: Mapping[str, Any]) -> list[str]:
+    """What a component's command would install with pip before it runs."""
+    return [name for text in container.get("command", ()) if "pip install" in text for name in _requirements(text)]
 
 
 def _value(arguments: Sequence[str], switch: str) -> str | None:

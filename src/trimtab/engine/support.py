@@ -10,7 +10,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from trimtab.engine import conditions, fields
-from trimtab.engine.executors import NotPythonError, python_program
+from trimtab.engine.executors import NotPythonError, python_program, requirements
 from trimtab.engine.selectors import SelectorError, check_selector
 
 _MOST_SHOWN = 20
@@ -93,7 +93,7 @@ def _container(label: str, container: Mapping[str, Any]) -> Iterator[str]:
     except NotPythonError as error:
         yield f"executor {label} is {error}. Only lightweight Python components (@dsl.component) run here"
         return
-    for text in program.requirements:
+    for text in requirements(container):
         lacking = _unsatisfied(text)
         if lacking:
             yield f"executor {label}: packages_to_install has {text!r}, {lacking}. Install it in this environment first"

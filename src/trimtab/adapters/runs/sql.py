@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from trimtab.ports.runs import RunRecord, RunStore, TaskRecord
 
@@ -33,7 +35,7 @@ _tasks = sa.Table(
     sa.Column("run_id", sa.String(120), nullable=False),
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("saved", sa.Integer, nullable=False),
+    sa.Column("saved", sa.BigInteger, nullable=False),
     sa.Column("started", sa.String(40)),
     sa.Column("ended", sa.String(40)),
     sa.Column("attempt", sa.Integer, nullable=False),
@@ -52,6 +54,9 @@ class SqlRuns(RunStore):
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         _schema.create_all(engine)
+        # Built once: SQLAlchemy takes longer to build such a statement than SQLite to run it.
+        self._save_run = _upsert(engine, _runs, "run_id")
+        self._save_task = _upsert(engine, _tasks, "run_id", "path")
 
     def save_run(self, run: RunRecord) -> None:
         """Insert or replace the run."""
@@ -66,16 +71,13 @@ class SqlRuns(RunStore):
             "pid": run.pid,
         }
         with self._engine.begin() as connection:
-            changed = connection.execute(_runs.update().where(_runs.c.run_id == run.run_id).values(row))
-            if not changed.rowcount:
-                connection.execute(_runs.insert().values(run_id=run.run_id, **row))
+            connection.execute(self._save_run, {"run_id": run.run_id, **row})
 
     def save_task(self, task: TaskRecord) -> None:
         """Insert or replace the task."""
-        here = (_tasks.c.run_id == task.run_id) & (_tasks.c.path == task.path)
         row = {
             "state": task.state,
-            "saved": sa.select(sa.func.coalesce(sa.func.max(_tasks.c.saved), 0) + 1).scalar_subquery(),
+            "saved": time.time_ns(),
             "started": _text(task.started),
             "ended": _text(task.ended),
             "attempt": task.attempt,
@@ -86,8 +88,7 @@ class SqlRuns(RunStore):
             "cache_key": task.cache_key,
         }
         with self._engine.begin() as connection:
-            if not connection.execute(_tasks.update().where(here).values(row)).rowcount:
-                connection.execute(_tasks.insert().values(run_id=task.run_id, path=task.path, **row))
+            connection.execute(self._save_task, {"run_id": task.run_id, "path": task.path, **row})
 
     def run(self, run_id: str) -> RunRecord | None:
         """The run, or None."""
@@ -116,6 +117,15 @@ class SqlRuns(RunStore):
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
         return None if row is None else _task(row)
+
+
+def _upsert(engine: sa.Engine, table: sa.Table, *key: str) -> Any:
+    insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    names = [column.name for column in table.columns if column.name not in {*key, "number"}]
+    statement = insert(table).values({name: sa.bindparam(name) for name in (*key, *names)})
+    return statement.on_conflict_do_update(
+        index_elements=list(key), set_={name: statement.excluded[name] for name in names}
+    )
 
 
 def _run(row: Any) -> RunRecord:
