@@ -1,0 +1,5 @@
+"""For every test: OpenMP's threads sleep while they wait, so that tests beside one another do not spin each other out."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
