@@ -1,6 +1,6 @@
 """The PipelineRunner suite over the local engine and the double."""
 
-# ruff: noqa: PTH
+# ruff: noqa: PTH110, PTH118, PTH123
 
 import contextlib
 import time

@@ -316,7 +316,7 @@ def test_a_full_disk_for_the_folder_of_a_task(lab: Laboratory, monkeypatch: pyte
     real = Path.mkdir
 
     def full(path: Path, *args: Any, **more: Any) -> None:
-        if path.name == "work":
+        if path.name == "program":
             raise OSError(errno.ENOSPC, "No space left on device")
         real(path, *args, **more)
 

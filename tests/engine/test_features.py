@@ -301,7 +301,7 @@ def test_environment_and_folder_of_a_task(lab: Laboratory, monkeypatch: pytest.M
     ran = lab.run(with_environment, colour="green")
     colour, run, folder, _ = ran.output.split()
     assert (colour, run) == ("green", ran.run.run_id)
-    assert folder == str(ran.folder / "surroundings" / "work")
+    assert folder == str(Path.cwd())
 
 
 @dsl.pipeline(name="names-pipeline")

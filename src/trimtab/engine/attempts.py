@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engine import cache, ir, placeholders
@@ -116,7 +117,7 @@ class TaskRun:
 
     def _prepare(self) -> Job:
         folder = self._folder
-        for part in (folder.artifacts, folder.written, folder.scratch, folder.program):
+        for part in (folder.artifacts, folder.written, folder.program):
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
         (folder.written / "parameters").mkdir()
@@ -131,7 +132,7 @@ class TaskRun:
             name: placeholders.resolve(text, told, names) for name, text in self._program.environment.items()
         }
         preload = modules_of(self._program.source)
-        return Job(program, self._program.source, tuple(arguments), environment, folder.log, folder.scratch, preload)
+        return Job(program, self._program.source, tuple(arguments), environment, folder.log, Path.cwd(), preload)
 
     def _overdue(self, number: int) -> None:
         if self._job and self._record.attempt == number:

@@ -50,11 +50,6 @@ class TaskFolder:
         """The component's source, alone in its folder: kfp's executor puts that folder on the path of imports."""
         return self.root / "program"
 
-    @property
-    def scratch(self) -> Path:
-        """The current folder of the task."""
-        return self.root / "work"
-
 
 def executor_input(component: ir.Component, inputs: Values, folder: TaskFolder) -> dict[str, Any]:
     """The ExecutorInput of a task."""
