@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ MANIFEST, CONTRACT, TRANSFORM, MODEL = "manifest.json", "contract.json", "transf
 REFERENCE, HOLDOUT, EVALUATION = "reference.parquet", "holdout.parquet", "evaluation.json"
 _FILES = (CONTRACT, TRANSFORM, MODEL, REFERENCE, HOLDOUT, EVALUATION)
 _LARGEST_MANIFEST = 1 << 20
+_LARGEST_FILE = 4 << 30
 
 LabelType = Literal["string", "integer", "boolean", "number"]
 
@@ -79,6 +81,8 @@ class Predictor:
         return self._answer(self.transform.apply_rows(rows, times))
 
     def _answer(self, matrix: np.ndarray) -> Prediction:
+        if not len(matrix):
+            return self._nothing()
         if self.manifest.problem == "regression":
             return Prediction(np.asarray(self.estimator.predict(matrix), dtype=np.float64), None, None)
         classes = tuple(str(name) for name in self.estimator.classes_)
@@ -87,6 +91,14 @@ class Predictor:
         scores = np.asarray(self.estimator.predict_proba(matrix), dtype=np.float64)
         labels = np.array(classes, dtype=object)[scores.argmax(axis=1)]
         return Prediction(labels, scores, classes)
+
+    def _nothing(self) -> Prediction:
+        """No rows, no answers: estimators refuse to be asked for none."""
+        if self.manifest.problem == "regression":
+            return Prediction(np.zeros(0), None, None)
+        classes = tuple(str(name) for name in self.estimator.classes_)
+        scores = np.zeros((0, len(classes))) if hasattr(self.estimator, "predict_proba") else None
+        return Prediction(np.zeros(0, dtype=object), scores, classes)
 
 
 def write(
@@ -117,7 +129,7 @@ def write(
         made.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
-        os.replace(made, folder)
+        made.replace(folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)  # already renamed when all went well
     return f"sha256:{_sha256(text.encode())}"
@@ -133,7 +145,13 @@ def load(folder: Path, digest: str) -> Predictor:
     import joblib
 
     manifest, files = _read(folder, digest)
-    estimator = joblib.load(io.BytesIO(files[MODEL]))
+    try:
+        estimator = joblib.load(io.BytesIO(files[MODEL]))
+    except (ImportError, AttributeError, ValueError, TypeError, KeyError, EOFError) as error:
+        raise ArtifactCorrupt(
+            f"{folder / MODEL} is intact, but the libraries here cannot read it ({type(error).__name__}: {error}). "
+            "Install those it was trained with, or train again"
+        ) from error
     return Predictor(manifest, Contract.from_json(files[CONTRACT]), Transform.from_json(files[TRANSFORM]), estimator)
 
 
@@ -145,11 +163,11 @@ def frames(folder: Path, digest: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[
 
 
 def _read(folder: Path, digest: str) -> tuple[Manifest, dict[str, bytes]]:
-    text = _bytes(folder, MANIFEST)
-    if len(text) > _LARGEST_MANIFEST or f"sha256:{_sha256(text)}" != digest:
+    text = _bytes(folder, MANIFEST, _LARGEST_MANIFEST)
+    if f"sha256:{_sha256(text)}" != digest:
         raise ArtifactCorrupt(
-            f"{folder / MANIFEST} is not the one that the registry vouches for (wanted {digest}, found sha256:{_sha256(text)}). "
-            "Restore the bundle, or train again"
+            f"{folder / MANIFEST} is not the one that the registry vouches for "
+            f"(wanted {digest}, found sha256:{_sha256(text)}). Restore the bundle, or train again"
         )
     try:
         manifest = Manifest.model_validate_json(text)
@@ -159,25 +177,30 @@ def _read(folder: Path, digest: str) -> tuple[Manifest, dict[str, bytes]]:
     if missing:
         raise ArtifactCorrupt(f"{folder / MANIFEST} does not vouch for {', '.join(sorted(missing))}. Train again")
     files = {}
-    for name in _FILES:
-        files[name] = _bytes(folder, name)
+    for name in _FILES:  # only these: a name in the manifest never becomes a path
+        files[name] = _bytes(folder, name, _LARGEST_FILE)
         if _sha256(files[name]) != manifest.files[name]:
             raise ArtifactCorrupt(
-                f"{folder / name} was changed or cut short: its sha256 is not the manifest's. Restore the bundle, or train again"
+                f"{folder / name} was changed or cut short: its sha256 is not the manifest's. "
+                "Restore the bundle, or train again"
             )
     return manifest, files
 
 
-def _bytes(folder: Path, name: str) -> bytes:
-    """A regular file's bytes; a link could point at another file by the time it is read."""
+def _bytes(folder: Path, name: str, most: int) -> bytes:
+    """A regular file's bytes: a link could point elsewhere by the time it is read, a pipe would never end."""
     try:
-        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+                what = "no regular file" if found.st_size <= most else f"larger than {most} bytes"
+                raise ArtifactCorrupt(f"{folder / name} is {what}. Restore the bundle, or train again")
+            return file.read(most + 1)
     except OSError as error:
         raise ArtifactCorrupt(
             f"{folder / name} cannot be read: {error.strerror}. Restore the bundle, or train again"
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
 
 
 def _sha256(content: bytes) -> str:

@@ -152,9 +152,10 @@ def target(document: Document, rows: pd.DataFrame) -> np.ndarray:
 
 
 def data_version(rows: pd.DataFrame) -> str:
-    """A hash of ids and content: the same rows have the same version."""
-    hashed = pd.util.hash_pandas_object(rows, index=False).to_numpy()
-    return f"sha256:{hashlib.sha256(hashed.tobytes()).hexdigest()[:32]}"
+    """A hash of names, ids and content: the same rows have the same version."""
+    hashed = hashlib.sha256("\0".join(map(str, rows.columns)).encode())
+    hashed.update(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
+    return f"sha256:{hashed.hexdigest()[:32]}"
 
 
 def _kept(predictor: Predictor, rows: pd.DataFrame) -> pd.DataFrame:

@@ -146,7 +146,7 @@ def _suits(found: Any, module: str, problem: Problem) -> TypeGuard[type[Any]]:
 
     if not inspect.isclass(found) or inspect.isabstract(found) or not issubclass(found, BaseEstimator):
         return False
-    if not f"{found.__module__}.".startswith(f"sklearn.{module}."):  # imported there for its own use
+    if found.__name__.startswith("_") or not f"{found.__module__}.".startswith(f"sklearn.{module}."):  # for its own use
         return False
     try:
         made = found()
