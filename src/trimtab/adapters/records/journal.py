@@ -55,20 +55,21 @@ class Journal:
             ) from error
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Make the records safe against the death of any process; raises StorageFull and then none of them is stored."""
+        """Make the records safe against the death of any process; raises StorageFull, and then none is stored."""
         lines = b"".join(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE) for record in records)
         if not lines:
             return
-        if self._descriptor >= 0 and self._is_due(len(lines)):
-            self.close()
         try:
+            if self._descriptor >= 0 and self._is_due(len(lines)):
+                self.close()
             if self._descriptor < 0:
                 self._open()
             self._make_room(len(lines))
             self._write(lines)
         except OSError as error:
             raise StorageFull(
-                f"the log in {self._folder} cannot be written: {error.strerror}. Make room on that disk; writing goes on by itself"
+                f"the log in {self._folder} cannot be written: {error.strerror}. "
+                "Make room on that disk; writing goes on by itself"
             ) from error
 
     def close(self) -> None:
@@ -78,7 +79,7 @@ class Journal:
         descriptor, self._descriptor = self._descriptor, -1
         try:
             os.ftruncate(descriptor, self._written)
-            os.rename(self._path, self._path.with_suffix(SEALED))
+            self._path.rename(self._path.with_suffix(SEALED))
         finally:
             os.close(descriptor)
 
@@ -86,9 +87,22 @@ class Journal:
         return self._written + coming > self._segment_bytes or time.monotonic() - self._opened > self._segment_seconds
 
     def _open(self) -> None:
-        path = self._folder / f"{self._stem}-{os.getpid()}-{time.time_ns()}{OPEN}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while True:
+            path = self._folder / f"{self._stem}-{os.getpid()}-{time.time_ns()}{OPEN}"
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            except FileExistsError:
+                continue  # the clock was set back to the very nanosecond of an older segment
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if path.exists():
+                    break
+            except OSError:
+                os.close(descriptor)
+                raise
+            os.close(
+                descriptor
+            )  # before it was locked it was taken for an orphan and sealed: what came in would be lost
         self._descriptor, self._path, self._opened = descriptor, path, time.monotonic()
         self._written = self._reserved = 0
 
@@ -118,20 +132,33 @@ def seal_orphans(folder: Path) -> None:
     for path in sorted((folder / FOLDER).glob(f"*{OPEN}")):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # its writer sealed it just now
+        except (FileNotFoundError, IsADirectoryError):
+            continue  # its writer sealed it just now, or it is no segment
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists():
-                os.rename(path, path.with_suffix(SEALED))
+                path.rename(path.with_suffix(SEALED))
         except BlockingIOError:
             continue  # its writer lives
         finally:
             os.close(descriptor)
 
 
-def read_segment(content: bytes) -> list[dict[str, Any]]:
-    """The whole records of a segment's bytes: reserved room (zeros) and a torn last line are none."""
+def read_segment(content: bytes) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """The whole records of a segment's bytes, and the lines that are none.
+
+    Reserved room (zeros) and a torn last line, which was never acknowledged, are neither.
+    """
     end = content.find(b"\0")
     whole = content if end < 0 else content[:end]
-    return [orjson.loads(line) for line in whole[: whole.rfind(b"\n") + 1].splitlines()]
+    records, damaged = [], []
+    for line in whole[: whole.rfind(b"\n") + 1].split(b"\n")[:-1]:
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            record = None
+        if isinstance(record, dict):
+            records.append(record)
+        else:
+            damaged.append(line)
+    return records, damaged

@@ -1,13 +1,17 @@
 """A log as a folder: journal segments, and day=YYYY-MM-DD/<segment>.parquet once they are compacted.
 
-A segment is in the journal until all its Parquet files are in place, and readers prefer the journal. So a compaction that
-dies anywhere is simply done again, and no record is read twice or missed.
+A segment is in the journal until all its Parquet files are in place, and readers prefer the journal. So a compaction
+that dies anywhere is simply done again, and no record is read twice or missed. Files and lines that are no records stop
+neither readers nor the compaction: they are named in the program's log and kept (a segment with such lines as
+`.damaged`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,9 @@ from trimtab.adapters.records.journal import FOLDER, OPEN, SEALED, read_segment,
 from trimtab.errors import StorageFull
 
 _DAY = "day="
+_DAMAGED = ".damaged"
+
+log = logging.getLogger("trimtab.records")
 
 
 class RecordFolder:
@@ -28,6 +35,7 @@ class RecordFolder:
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self._folder = folder
         self._schema = schema
+        self._told: set[Path] = set()
 
     def read(self, since: datetime, until: datetime) -> pa.Table:
         """Records with `time` in [since, until), each once, in no particular order."""
@@ -35,8 +43,10 @@ class RecordFolder:
         for path in self._parquet(since, until):
             if path.stem in journalled:
                 continue
-            with contextlib.suppress(FileNotFoundError):  # a merge replaced it; what it held is in the merged file
+            try:
                 tables.append(pq.read_table(path, schema=self._schema, partitioning=None))
+            except (pa.ArrowException, OSError) as error:
+                self._tell(path, f"is no Parquet file of this log and is left out: {error}")
         table = pa.concat_tables(tables) if tables else self._schema.empty_table()
         low, high = pa.scalar(since, self._schema.field("time").type), pa.scalar(until, self._schema.field("time").type)
         return table.filter(pc.and_(pc.greater_equal(table["time"], low), pc.less(table["time"], high)))
@@ -45,7 +55,7 @@ class RecordFolder:
         """Turn sealed and orphaned segments into Parquet; returns how many. Raises StorageFull and loses nothing."""
         seal_orphans(self._folder)
         done = 0
-        for path in sorted((self._folder / FOLDER).glob(f"*{SEALED}")):
+        for path in sorted(path for path in (self._folder / FOLDER).glob(f"*{SEALED}") if path.is_file()):
             try:
                 self._compact(path)
             except OSError as error:
@@ -57,52 +67,95 @@ class RecordFolder:
         return done
 
     def _compact(self, path: Path) -> None:
-        table = self._table(read_segment(path.read_bytes()))
-        days = pc.strftime(table["time"], "%Y-%m-%d")
-        for day in pc.unique(days).to_pylist():
-            folder = self._folder / f"{_DAY}{day}"
+        table, damaged = self._table(path, path.read_bytes())
+        dates = table["time"].cast(pa.timestamp("us")).cast(pa.date32())
+        for date in pc.unique(dates).to_pylist():
+            folder = self._folder / f"{_DAY}{date.isoformat()}"
             folder.mkdir(exist_ok=True)
             made = folder / f".{path.stem}.tmp"
             try:
-                pq.write_table(table.filter(pc.equal(days, day)), made)
-                os.replace(made, folder / f"{path.stem}.parquet")
+                pq.write_table(table.filter(pc.equal(dates, date)), made)
+                made.replace(folder / f"{path.stem}.parquet")
             finally:
                 made.unlink(missing_ok=True)
-        path.unlink()
+        if damaged:
+            path.rename(path.with_suffix(_DAMAGED))
+        else:
+            path.unlink()
 
     def _journal(self) -> tuple[list[pa.Table], set[str]]:
         """Tables of the segments in the journal, and their names. Read before the Parquet files are listed."""
         tables, names = [], set()
-        for path in sorted((self._folder / FOLDER).glob("*")):
-            content = self._content(path)
-            if content is not None:
-                names.add(path.stem)
-                tables.append(self._table(read_segment(content)))
+        for stem in self._segments():
+            found = self._content(stem)
+            if found is not None:
+                names.add(stem)
+                tables.append(self._table(*found)[0])
         return tables, names
 
-    def _content(self, path: Path) -> bytes | None:
+    def _segments(self) -> list[str]:
+        """Listed twice: a segment that is sealed (renamed) while a folder is listed may be left out of the listing."""
+        journal = self._folder / FOLDER
+        stems: set[str] = set()
+        for _ in range(2):
+            with contextlib.suppress(FileNotFoundError):  # nobody has written yet
+                listed = [name.rpartition(".") for name in os.listdir(journal)]  # noqa: PTH208 - a third of the time
+                stems |= {stem for stem, _, suffix in listed if f".{suffix}" in (OPEN, SEALED)}
+        return sorted(stems)
+
+    def _content(self, stem: str) -> tuple[Path, bytes] | None:
         """The segment's bytes, also when it is being sealed this moment; None once it is compacted."""
-        if path.suffix not in (OPEN, SEALED):
-            return None
-        for candidate in (path, path.with_suffix(SEALED)):
-            with contextlib.suppress(FileNotFoundError):
-                return candidate.read_bytes()
+        for suffix in (OPEN, SEALED):
+            path = self._folder / FOLDER / f"{stem}{suffix}"
+            try:
+                return path, path.read_bytes()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._tell(path, f"cannot be read and is left out: {error.strerror}")
         return None
 
     def _parquet(self, since: datetime, until: datetime) -> list[Path]:
-        first, last = (
-            f"{since.astimezone(UTC):%Y-%m-%d}",
-            f"{(until - timedelta(microseconds=1)).astimezone(UTC):%Y-%m-%d}",
-        )
+        if since >= until:
+            return []
+        last = (until - timedelta(microseconds=1)).astimezone(UTC).date().isoformat()
+        first = since.astimezone(UTC).date().isoformat()
         found: list[Path] = []
         for folder in self._folder.glob(f"{_DAY}*"):
             if first <= folder.name.removeprefix(_DAY) <= last:
-                found += folder.glob("*.parquet")
+                found += (path for path in folder.glob("*.parquet") if not path.name.startswith("."))
         return sorted(found)
 
-    def _table(self, records: list[dict[str, Any]]) -> pa.Table:
-        if not records:
-            return self._schema.empty_table()
-        for record in records:
-            record["time"] = datetime.fromisoformat(record["time"])
-        return pa.Table.from_pylist(records, schema=self._schema)
+    def _table(self, path: Path, content: bytes) -> tuple[pa.Table, int]:
+        """The records of a segment, and how many of its lines are none."""
+        records, lines = read_segment(content)
+        damaged = len(lines)
+        try:
+            table = self._typed(records)
+        except _MISFITS:
+            fitting = [record for record in records if self._fits(record)]
+            damaged += len(records) - len(fitting)
+            table = self._typed(fitting)
+        if damaged:
+            self._tell(path, f"holds {damaged} line(s) that are no records of this log; they are left out and kept")
+        return table, damaged
+
+    def _typed(self, records: Sequence[dict[str, Any]]) -> pa.Table:
+        rows = [{**record, "time": datetime.fromisoformat(record["time"])} for record in records]
+        return pa.Table.from_pylist(rows, schema=self._schema)
+
+    def _fits(self, record: dict[str, Any]) -> bool:
+        try:
+            self._typed([record])
+        except _MISFITS:
+            return False
+        return True
+
+    def _tell(self, path: Path, what: str) -> None:
+        """Once a file, not at every reading."""
+        if path not in self._told:
+            self._told.add(path)
+            log.warning("%s %s", path, what)
+
+
+_MISFITS = (KeyError, TypeError, ValueError, OverflowError, pa.ArrowException)
