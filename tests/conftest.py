@@ -1,4 +1,4 @@
-"""For every test: OpenMP's threads sleep while they wait, so that tests beside one another do not spin each other out."""
+"""For every test: OpenMP's threads sleep while they wait, so that tests beside one another do not starve."""
 
 import os
 

@@ -1,0 +1,73 @@
+"""`trimtab replay` on a person's own data, through real servers and the real router."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from commands import csv, told, trimtab
+
+pytestmark = [pytest.mark.local, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fifty days of made rodents; five of them replayed."""
+    folder = tmp_path_factory.mktemp("replay")
+    csv(folder, 1200)
+    trimtab(folder, "init", "--label", "genus")
+    document = yaml.safe_load((folder / "loop.yaml").read_text())
+    document["spec"]["data"]["label"]["delay"] = "1d"
+    document["spec"]["monitoring"] = {"every": "2d", "window": "2d", "leastLabels": 10}
+    (folder / "loop.yaml").write_text(yaml.safe_dump(document))
+    trimtab(folder, "replay", "--from", "2020-02-10", "--until", "2020-02-15", "--turn-days", "1", "--quiet")
+    return folder
+
+
+def test_every_row_is_answered_once_over_http_and_no_label_is_seen_early(project: Path) -> None:
+    summary = json.loads((project / ".trimtab/demo-summary.json").read_text())
+    assert summary["predictions"] == 120
+    assert (summary["lost"], summary["duplicated"], summary["labels_before_time"]) == (0, 0, 0)
+    assert summary["accuracy"] == summary["frozen_accuracy"] > 0.6
+    assert summary["peak_memory_mb"] > 100
+    assert [(year["year"], year["n"]) for year in summary["years"]] == [(2020, 120)]
+
+
+def test_the_report_stands_alone_and_links_the_monitoring_reports(project: Path) -> None:
+    page = (project / ".trimtab/report.html").read_text()
+    links = re.findall(r'<a href="([^"]+)"', page)
+    assert len(links) == 2
+    for link in links:
+        assert "Evidently" in (project / ".trimtab" / link).read_text() or (project / ".trimtab" / link).stat().st_size
+    assert told(project, "reports")[0]["verdict"] in ("healthy", "alarm", "insufficient evidence")
+
+
+def test_what_was_decided_can_be_looked_at_afterwards(project: Path) -> None:
+    assert [one["kind"] for one in told(project, "history")][:2] == ["retrain", "promote"]
+    assert told(project, "status")["champion"] == "1"
+    assert str(project) in trimtab(project, "report")
+
+
+def test_an_earlier_state_is_kept_unless_fresh_is_said(project: Path) -> None:
+    before = (project / ".trimtab/ledger.db").stat().st_ino
+    assert "--fresh" in trimtab(project, "replay", "--from", "2020-02-10", code=2)
+    assert (project / ".trimtab/ledger.db").stat().st_ino == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "--from"),
+        (("--from", "2031-01"), "rows from 2020-01-01"),
+        (("--from", "2020-02-10", "--until", "2020-02-01"), "not after"),
+        (("--from", "February"), "--from"),
+        (("--from", "2020-02-10", "--mark", "later"), "DAY=TEXT"),
+    ],
+)
+def test_a_span_that_cannot_be_replayed_is_refused(
+    project: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in trimtab(project, "replay", "--home", str(tmp_path / "home"), *arguments, code=2)
