@@ -125,17 +125,22 @@ def test_a_full_disk_is_503_and_nothing_is_accepted(server: _Served, monkeypatch
     assert "trimtab_labels_total 0.0" in server.get("/metrics")[1]
 
 
-def test_a_damaged_segment_is_told_and_does_not_end_the_log_writer(server: _Served, tmp_path: Path) -> None:
-    journal = tmp_path / "predictions" / "journal"
-    journal.mkdir(parents=True)
-    (journal / "bad-1-1.jsonl").write_bytes(b'{"id": 1\n{}\n')
-    server.post({"id": "a", "label": "x"})
-    server.collector.compact()
-    assert server.get("/healthz")[1]["status"] == "trouble"
-    server.collector.close()
+def test_trouble_with_one_log_is_told_and_the_other_goes_on(
+    server: _Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged() -> int:
+        raise ValueError("no segment of this log")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(server.collector._folders[0], "compact", damaged)
+        server.post({"id": "a", "label": "x"})
+        server.collector.compact()
+        status, answer = server.get("/healthz")
+        assert (status, answer["status"], "no segment of this log" in answer["trouble"]) == (200, "trouble", True)
+        assert "trimtab_log_trouble 1.0" in server.get("/metrics")[1]
+        server.collector.close()
     assert server.labels() == [("a", "x")]
     assert list((tmp_path / "labels").glob("day=*/*.parquet"))
-    (journal / "bad-1-1.jsonl").unlink()
     server.collector.compact()
     assert server.get("/healthz") == (200, {"status": "ok", "trouble": ""})
 
