@@ -1,12 +1,13 @@
-"""Registering a judged bundle in MLflow: run, parameters, metrics, artifacts, model version, and what vouches for it."""
+"""Registering a judged bundle in MLflow: run, parameters, metrics, artifacts, version, and what vouches for it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimtab.errors import TrimtabError
 from trimtab.stages.bundle import Manifest
 
 if TYPE_CHECKING:
@@ -26,11 +27,38 @@ def register(
     tracking_uri: str,
     artifact_root: str,
 ) -> str:
-    """Store the bundle and make it a model version; returns the version. The same digest again is the same version."""
-    client = connect(tracking_uri)
-    known = find(client, manifest.name, digest)
-    if known is not None:
-        return known
+    """Store the bundle and make it a model version; returns the version. The same digest again is the same version.
+
+    Of several that register one digest at the same time, all return the version that came first. Raises TrimtabError
+    when the store cannot be reached or written.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        client = connect(tracking_uri)
+        known = find(client, manifest.name, digest)
+        if known is not None:
+            return known
+        version = _store(client, folder, digest, manifest, evaluation, parameters, artifact_root)
+        first = find(client, manifest.name, digest)
+        if first is not None and first != version:  # somebody else registered it in the meantime
+            client.delete_model_version(manifest.name, version)
+            return first
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise TrimtabError(f"{manifest.name} could not be registered at {tracking_uri}: {error}") from error
+    return version
+
+
+def _store(
+    client: MlflowClient,
+    folder: Path,
+    digest: str,
+    manifest: Manifest,
+    evaluation: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    artifact_root: str,
+) -> str:
     run = client.create_run(
         _experiment(client, manifest.name, artifact_root), run_name=f"{manifest.name} as of {manifest.as_of}"
     )
@@ -71,7 +99,7 @@ def connect(tracking_uri: str) -> MlflowClient:
 
 
 def find(client: MlflowClient, name: str, digest: str) -> str | None:
-    """The version of this digest, or None."""
+    """The first version of this digest, or None; a model that is not there is made."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -79,17 +107,33 @@ def find(client: MlflowClient, name: str, digest: str) -> str | None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        client.create_registered_model(name)
-        return None
+        _unless_there(lambda: client.create_registered_model(name))
     found = client.search_model_versions(f"name = '{name}' and tag.`{DIGEST_TAG}` = '{digest}'")
-    return str(found[0].version) if found else None
+    return str(min(int(one.version) for one in found)) if found else None
 
 
 def _experiment(client: MlflowClient, name: str, artifact_root: str) -> str:
     known = client.get_experiment_by_name(name)
-    if known is not None:
-        return str(known.experiment_id)
-    return str(client.create_experiment(name, artifact_location=artifact_root or None))
+    if known is None:
+        # As a URL: in a plain path MLflow takes %20 for a space and # for the end.
+        local = artifact_root and "://" not in artifact_root
+        location = Path(artifact_root).absolute().as_uri() if local else artifact_root or None
+        _unless_there(lambda: client.create_experiment(name, artifact_location=location))
+        known = client.get_experiment_by_name(name)
+    if known is None:
+        raise TrimtabError(f"the experiment {name} was deleted in MLflow while a version was registered. Try again")
+    return str(known.experiment_id)
+
+
+def _unless_there(make: Callable[[], object]) -> None:
+    """Somebody else may make it in the same moment."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        make()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def _short(evaluation: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class MlflowRegistry:
-    """Reads versions and moves aliases. `cache` is where bundles are brought to when the store is not a local folder."""
+    """Reads versions and moves aliases. `cache`: where bundles are brought to when the store is no local folder."""
 
     def __init__(self, tracking_uri: str, cache: Path) -> None:
         self._uri = tracking_uri
@@ -60,12 +62,25 @@ class MlflowRegistry:
 
     def _bundle(self, source: str, digest: str) -> Path:
         parsed = urlparse(source)
-        if parsed.scheme in ("", "file"):
+        if parsed.scheme == "file":
             return Path(unquote(parsed.path))
-        from mlflow.artifacts import download_artifacts
-
+        if "://" not in source:
+            return Path(source)  # a path is no URL: what looks like an escape or a fragment belongs to its name
         folder = self._cache / digest.replace(":", "-")
         if not folder.is_dir():
-            folder.mkdir(parents=True)
-            return Path(download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=self._uri))
-        return next(folder.iterdir(), folder)
+            self._download(source, folder)
+        return folder
+
+    def _download(self, source: str, folder: Path) -> None:
+        """In one rename: a download that was broken off is never taken for a bundle."""
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".bundle-", dir=self._cache) as made:
+            try:
+                found = Path(download_artifacts(artifact_uri=source, dst_path=made, tracking_uri=self._uri))
+            except MlflowException as error:
+                raise TrimtabError(f"the bundle at {source} could not be brought here: {error.message}") from error
+            with contextlib.suppress(FileExistsError, NotADirectoryError):
+                found.rename(folder)
