@@ -1,6 +1,7 @@
 """Periods of a replay cover the time given, without gap or overlap."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ def test_periods_cover_the_stretch_without_gap_or_overlap(since: datetime, lengt
     assert found[0][0] == since
     assert found[-1][1] == until
     assert all(start < end for start, end in found)
-    assert all(one[1] == other[0] for one, other in zip(found, found[1:], strict=False))
+    assert all(one[1] == other[0] for one, other in pairwise(found))
 
 
 def test_months_begin_on_their_first_day() -> None:

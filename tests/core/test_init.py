@@ -16,7 +16,7 @@ _CSV = "order_id,at,amount,country,fraud\n" + "".join(
 
 
 def _written(folder: Path) -> ModelLoop:
-    return ModelLoop.model_validate(yaml.load((folder / "loop.yaml").read_text(), yaml.BaseLoader))  # noqa: S506 - strings only
+    return ModelLoop.model_validate(yaml.load((folder / "loop.yaml").read_text(), yaml.BaseLoader))  # strings only
 
 
 def test_the_time_column_and_the_id_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

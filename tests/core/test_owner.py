@@ -11,14 +11,22 @@ import pytest
 from trimtab.errors import AlreadyRunning
 from trimtab.loop.owner import owner_of, owning
 
-_HOLD = "import sys; from pathlib import Path; from trimtab.loop.owner import owning\nwith owning(Path(sys.argv[1]), 'trimtab up'):\n    print('held', flush=True); sys.stdin.read()"
+_HOLD = """
+import sys
+from pathlib import Path
+from trimtab.loop.owner import owning
+
+with owning(Path(sys.argv[1]), "trimtab up"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_second_owner_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
     path = tmp_path / "home" / "owner.json"
-    with owning(path, "trimtab up"), pytest.raises(AlreadyRunning, match=f"process {os.getpid()} .trimtab up"):
-        with owning(path, "trimtab replay"):
-            pass
+    refused = pytest.raises(AlreadyRunning, match=f"process {os.getpid()} .trimtab up")
+    with owning(path, "trimtab up"), refused, owning(path, "trimtab replay"):
+        pass
     assert owner_of(path) is None
 
 

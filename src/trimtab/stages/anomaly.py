@@ -36,7 +36,7 @@ def counted(mask: np.ndarray) -> str:
     return f"{number} row" if number == 1 else f"{number} rows"
 
 
-def of_rows(  # noqa: PLR0917 - the fields of an anomaly, in their order
+def of_rows(
     frame: pd.DataFrame, column: str, rule: str, severity: Severity, mask: np.ndarray, sentence: str
 ) -> Anomaly:
     """The anomaly of the rows in `mask` (n,), with the first few as examples."""
