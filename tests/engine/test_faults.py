@@ -15,7 +15,7 @@ import psutil
 import pytest
 from conftest import Laboratory, Ran
 from kfp import dsl, kubernetes
-from parts import IMAGE, rest, say
+from parts import IMAGE, fail, rest, say
 
 from trimtab.adapters.pipelines.local import LocalRunner
 from trimtab.adapters.runs.sql import SqlRuns
@@ -374,3 +374,15 @@ def test_a_run_of_a_dead_process_is_seen_as_interrupted(lab: Laboratory) -> None
     runner.start(request)
     assert eventually(lambda: (runner.look("key") or view).state == "SUCCEEDED")
     runner.close()
+
+
+def test_a_task_that_waits_for_its_next_attempt_is_stopped_at_once(lab: Laboratory) -> None:
+    @dsl.pipeline(name="patient-pipeline")
+    def pipeline():
+        fail().set_retry(3, backoff_duration="3600s")
+
+    running = Background(lab, pipeline)
+    eventually(lambda: [task for task in lab.store.tasks("run-0") if task.state == "PENDING"])
+    running.executions[0].stop("enough", exit_tasks=False)
+    ran = running.ended()
+    assert (ran.run.state, ran.states()) == ("INTERRUPTED", {"fail": "CANCELLED"})

@@ -442,3 +442,40 @@ def test_nested_collected_numbers(lab: Laboratory) -> None:
 
     assert lab.run(pipeline, count=3).output == "[6, 9, 12]"
     assert lab.run(pipeline, count=0).output == "[0, 0, 0]"
+
+
+@dsl.pipeline(name="unsteady-pipeline")
+def unsteady(folder: str, tries: int) -> int:
+    return fail_until(folder=folder, tries=tries).output
+
+
+@dsl.pipeline(name="retried-pipeline")
+def retried_pipeline(folder: str, tries: int) -> int:
+    return unsteady(folder=folder, tries=tries).set_retry(2, backoff_duration="0s").output
+
+
+def test_retries_of_a_pipeline_used_as_a_component(lab: Laboratory, marks: Path) -> None:
+    assert lab.run(retried_pipeline, folder=str(marks), tries=3).output == 3
+
+
+def test_a_pipeline_that_fails_too_often(lab: Laboratory, marks: Path) -> None:
+    assert lab.run(retried_pipeline, folder=str(marks), tries=4).run.state == "FAILED"
+    assert len(list(marks.iterdir())) == 3
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def unmeasured(metrics: dsl.Output[dsl.Metrics], bad: bool) -> dict:
+    metrics.log_metric("auc", float("nan"))
+    return {"x": float("inf") if bad else 1}
+
+
+@dsl.pipeline(name="unmeasured-pipeline")
+def measuring(bad: bool) -> dict:
+    return unmeasured(bad=bad).outputs["Output"]
+
+
+def test_numbers_that_json_has_not(lab: Laboratory) -> None:
+    ran = lab.run(measuring, bad=False)
+    assert ran.output == {"x": 1}
+    assert ran.tasks["unmeasured"].outputs["metrics"]["metadata"] == {"auc": "NaN"}
+    assert "output Output" in lab.run(measuring, bad=True).run.reason

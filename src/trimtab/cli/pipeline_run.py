@@ -18,7 +18,7 @@ from rich.console import Console
 
 from trimtab.adapters.runs.sql import SqlRuns
 from trimtab.adapters.sql import ledger_engine
-from trimtab.cli.pipeline_show import json_of, runs_home
+from trimtab.cli.pipeline_show import find_run, json_of, runs_home
 from trimtab.cli.task_display import TaskDisplay
 from trimtab.engine.execution import Execution, Options
 from trimtab.engine.ir import Interface
@@ -71,7 +71,7 @@ def _prepared(wanted: Wanted, home: Home) -> tuple[Run, RunStore]:
         if wanted.parameters or wanted.file is not None:
             raise PipelineRefused("--resume takes the pipeline and parameters of that run: give neither FILE nor -p")
         store = SqlRuns(ledger_engine(home.make().ledger))
-        return resume(store, home.runs, wanted.resume), store
+        return resume(store, home.runs, find_run(wanted.resume, store).run_id), store
     if wanted.file is None:
         raise PipelineRefused("which pipeline? Give the YAML that kfp's compiler wrote, or --resume RUN")
     loaded = load(wanted.file)

@@ -87,7 +87,7 @@ def show_run(name: str, home: Path | None, as_json: bool) -> None:
     """One run with its tasks."""
     where = runs_home(home)
     store = _store(where)
-    run = _now(_find(name, store), where)
+    run = _now(find_run(name, store), where)
     told = json_of(run, store)
     if as_json:
         inputs = {task.path: dict(task.inputs) for task in store.tasks(run.run_id)}
@@ -111,7 +111,7 @@ def show_run(name: str, home: Path | None, as_json: bool) -> None:
 def print_logs(name: str, task: str | None, home: Path | None) -> None:
     """The logs of one task, or of all in the order they began."""
     store = _store(runs_home(home))
-    run = _find(name, store)
+    run = find_run(name, store)
     tasks = [one for one in store.tasks(run.run_id) if one.log]
     if task is not None:
         tasks = [one for one in tasks if one.path == task] or [one for one in tasks if one.path.endswith(f"/{task}")]
@@ -133,7 +133,8 @@ def _store(home: Home) -> RunStore:
     return SqlRuns(ledger_engine(home.ledger)) if home.ledger.exists() else MemoryRuns()
 
 
-def _find(name: str, store: RunStore) -> RunRecord:
+def find_run(name: str, store: RunStore) -> RunRecord:
+    """The run whose id is, or alone begins with, `name`; raises Refused."""
     run = store.run(name)
     if run is not None:
         return run

@@ -180,17 +180,10 @@ class TaskRun:
             wait = retry.wait_before(tried + 1)
             self._record = _with(self._record, state="PENDING", exit_reason=f"{reason}; tried again after {wait:g} s")
             self._run.save(self._record)
-            self._run.after(wait, self._again)
-            self._run.free(self)
+            self._run.rest(self, wait)
         else:
             self._close("FAILED", reason)
             self._over(Outcome("FAILED", reason=f"task {self.place.path}: {reason}"))
-
-    def _again(self) -> None:
-        if self._run.stopped(self.place):
-            self.cancel()
-        elif not self.over:
-            self._run.ready(self)
 
     def _close(self, state: str, reason: str, outputs: Mapping[str, Any] | None = None) -> None:
         self._record = _with(

@@ -53,6 +53,7 @@ class Execution(Stage):
         self._number = 0
         self._queue: deque[TaskRun] = deque()
         self._busy: set[TaskRun] = set()
+        self._resting: set[TaskRun] = set()
         self._outcome: Outcome | None = None
 
     def run(self) -> Outcome:
@@ -95,6 +96,18 @@ class Execution(Stage):
         """Queue a task for a free place."""
         self._queue.append(task)
         self._fill()
+
+    def rest(self, task: TaskRun, wait_seconds: float) -> None:
+        """Give a task's place back and queue it again later."""
+        self._resting.add(task)
+        self.free(task)
+
+        def again() -> None:
+            if task in self._resting:
+                self._resting.discard(task)
+                self.ready(task)
+
+        self.after(wait_seconds, again)
 
     def free(self, task: TaskRun) -> None:
         """Give a task's place back."""
@@ -158,8 +171,9 @@ class Execution(Stage):
     def _stop(self, reason: str, exit_tasks: bool) -> None:
         self._shelter = exit_tasks and not self.stop_reason
         self.stop_reason = self.stop_reason or reason
-        for task in (*self._queue, *self._busy):
+        for task in (*self._queue, *self._resting, *self._busy):
             if self.stopped(task.place):
+                self._resting.discard(task)
                 task.cancel()
         self._queue = deque(task for task in self._queue if not task.over)
 

@@ -6,6 +6,7 @@ Format: ExecutorInput and ExecutorOutput of pipeline_spec.proto as JSON; files a
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.engine import ir
-from trimtab.engine.parameters import WrongTypeError, convert, from_text
+from trimtab.engine.parameters import convert, from_text
 from trimtab.engine.values import Artifact, Values, digest_of, local_path
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -118,11 +119,12 @@ def _parameters(component: ir.Component, folder: TaskFolder, told: Mapping[str, 
         try:
             if file.is_file():
                 if file.stat().st_size > MOST_BYTES:
-                    raise BadOutputError(f"output {name} has {file.stat().st_size >> 20} MB: pass it as an artifact")
+                    raise ValueError(f"{file.stat().st_size >> 20} MB are too many: pass it as an artifact")
                 found[name] = from_text(file.read_text(), spec.type)
             elif name in told:
                 found[name] = convert(told[name], spec.type)
-        except (WrongTypeError, UnicodeDecodeError) as error:
+                json.dumps(found[name], allow_nan=False)
+        except ValueError as error:  # of another type, not UTF-8, not finite
             raise BadOutputError(f"output {name}: {error}") from error
     return found
 
@@ -137,12 +139,24 @@ def _artifact(name: str, spec: ir.ArtifactSpec, folder: TaskFolder, told: Any) -
         custom = one.get("custom_path") or ""
     except (KeyError, IndexError, TypeError) as error:
         raise BadOutputError(f"output artifact {name} is not written as kfp's executor writes it") from error
+    metadata = _finite(metadata)
     if not isinstance(uri, str) or not isinstance(metadata, dict) or not isinstance(label, str):
         raise BadOutputError(f"output artifact {name} has a uri, name or metadata of the wrong type")
     uri = uri or promised.uri
     if custom:
         _bring(name, custom, uri)
     return Artifact(label, uri, spec.title, spec.version, metadata, digest_of(uri))
+
+
+def _finite(value: Any) -> Any:
+    """Metadata as JSON can hold it: NaN and infinities as texts, as protobuf's JSON writes them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return value
 
 
 def _bring(name: str, custom: Any, uri: str) -> None:

@@ -98,7 +98,9 @@ class Graph:
         def done(outcome: Outcome) -> None:
             self._end(task, outcome)
 
-        if task.iterator is None:
+        if task.iterator is None and component.tasks is not None and task.retry is not None:
+            self._launch_again(1, task, place, inputs, done)
+        elif task.iterator is None:
             run(self._stage, component, task, place, inputs, done, self._upstream)
         else:
 
@@ -106,6 +108,20 @@ class Graph:
                 run(self._stage, component, task, at, item, over, self._upstream)
 
             Loop(self._stage, component, task, place, inputs, iteration, done).begin()
+
+    def _launch_again(self, attempt: int, task: ir.Task, place: Place, inputs: Values, done: Done) -> None:
+        """Run a pipeline used as a component, and the whole of it anew if it fails and has retries."""
+        retry = task.retry
+
+        def ended(outcome: Outcome) -> None:
+            if retry is None or outcome.state != "FAILED" or attempt > retry.count or self._stage.stopped(place):
+                done(outcome)
+                return
+            self._stage.after(
+                retry.wait_before(attempt + 1), lambda: self._launch_again(attempt + 1, task, place, inputs, done)
+            )
+
+        run(self._stage, self._stage.components[task.component], task, place, inputs, ended, self._upstream)
 
     def _gather(self, task: ir.Task) -> Values:
         component = self._stage.components[task.component]

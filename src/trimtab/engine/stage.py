@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,6 +42,10 @@ class Stage(Protocol):
 
     def skip(self, place: Place, state: str, reason: str) -> None:
         """Record that a task was not run, or failed before it could be."""
+        ...
+
+    def after(self, wait_seconds: float, event: Callable[[], None]) -> None:
+        """Do this later."""
         ...
 
     def stopped(self, place: Place) -> bool:
