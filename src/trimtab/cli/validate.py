@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,8 @@ from trimtab.errors import DocumentRefused
 from trimtab.spec.document import ModelLoop
 from trimtab.spec.problems import Problem
 from trimtab.spec.read import load, problems, source_lines
+
+_PASSWORD = re.compile(r"(://[^@:\s]{0,200}:|[?&;](?:password|passwd|pwd|token|secret)=)([^@&;\s'\"]{1,200})")
 
 
 def validate(path: Path, as_json: bool) -> None:
@@ -29,7 +32,7 @@ def validate(path: Path, as_json: bool) -> None:
 
 def _show(path: Path, found: tuple[Problem, ...]) -> None:
     console = Console(stderr=True)
-    lines = list(source_lines(path))
+    lines = [_harmless(line) for line in source_lines(path)]
     for problem in found:
         console.print(Text(problem.text(str(path)), style="bold"), soft_wrap=True)
         if problem.line <= len(lines):
@@ -37,6 +40,14 @@ def _show(path: Path, found: tuple[Problem, ...]) -> None:
             console.print(Text.assemble((number, "dim"), ("| ", "dim"), lines[problem.line - 1]), soft_wrap=True)
             console.print(Text(" " * (len(number) + 1 + problem.column) + "^", style="red"), soft_wrap=True)
     console.print(f"{len(found)} problem{'s' if len(found) > 1 else ''}", style="red")
+
+
+def _harmless(line: str) -> str:
+    """The line with nothing in it that a terminal obeys, its columns where they were, and no password."""
+    plain = "".join(
+        letter if letter.isprintable() else " " if letter == "\t" else "\N{REPLACEMENT CHARACTER}" for letter in line
+    )
+    return _PASSWORD.sub(lambda found: found[1] + "*" * len(found[2]), plain)
 
 
 def _praise(path: Path, loop: ModelLoop) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -37,6 +38,7 @@ _BOUNDS = {
 }
 
 
+MOST_EXPLAINED = 200  # the nearest key of each of twenty thousand wrong ones would take half a minute
 _FORMER = {"on": "causes"}  # what a key was called once
 
 
@@ -54,10 +56,12 @@ class Finding:
 
 
 def explain(error: ValidationError, value: Any) -> Iterator[Finding]:
-    """A finding for each of the errors; `value` is what was validated."""
+    """A finding for each of the first MOST_EXPLAINED errors; `value` is what was validated."""
     seen: set[Loc] = set()
     for detail in error.errors(include_url=False):
         loc = _real(detail, value)
+        if len(seen) == MOST_EXPLAINED:
+            return
         if loc not in seen:  # one problem a place: the other members of a union say the same again
             seen.add(loc)
             yield _finding(detail, loc)
@@ -166,7 +170,8 @@ def _inner_model(annotation: Any) -> type[BaseModel] | None:
     return next((model for part in get_args(annotation) if (model := _inner_model(part)) is not None), None)
 
 
-def _every_key() -> Iterator[tuple[str, str]]:
+@cache
+def _every_key() -> tuple[tuple[str, str], ...]:
     """Every key below spec, with the path of the mapping that it belongs to."""
 
     def below(model: type[BaseModel], path: str) -> Iterator[tuple[str, str]]:
@@ -177,4 +182,4 @@ def _every_key() -> Iterator[tuple[str, str]]:
             if inner is not None:
                 yield from below(inner, f"{path}.{key}")
 
-    yield from below(LoopSpec, "spec")
+    return tuple(below(LoopSpec, "spec"))

@@ -43,8 +43,8 @@ the nearest right key. Exit code 0 or 2. `--json` gives a list with `line`, `col
 `expected`, `suggestion`.
 
 It is read as YAML 1.2 without tags: `on`, `yes` and dates are text. At most 1 MiB, 20,000 values, 32 levels. A duration
-is a number and a unit, such as `30s`, `15m`, `6h`, `90d`, `2w`, `4y` (365 days each), also together: `1h30m`. Shares
-are 0 to 1, percentages whole numbers.
+is a number and a unit, such as `30s`, `15m`, `6h`, `90d`, `2w`, `4y` (365 days each), also together: `1h30m`; at most
+`200y`. Shares are 0 to 1, percentages whole numbers.
 """
 
 

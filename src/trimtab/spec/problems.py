@@ -60,7 +60,7 @@ def dotted(loc: Loc) -> str:
     for part in loc:
         if isinstance(part, int):
             out += f"[{part}]"
-        elif _PLAIN.fullmatch(part):
+        elif _PLAIN.fullmatch(part) and len(part) <= _LONGEST_SHOWN:
             out += f".{part}" if out else part
         else:
             out += f"[{shown(part)}]"

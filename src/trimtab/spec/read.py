@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,18 @@ from pydantic import ValidationError
 from trimtab.errors import DocumentRefused
 from trimtab.spec import tree
 from trimtab.spec.document import API_VERSION, KIND, ModelLoop
-from trimtab.spec.explain import Finding, explain
+from trimtab.spec.explain import MOST_EXPLAINED, Finding, explain
 from trimtab.spec.problems import Loc, Problem, dotted, refused
 from trimtab.spec.rules import contradictions
 from trimtab.spec.tree import Tree, Unreadable
 
+MOST_PROBLEMS = 100
 _PROBLEM = ("spec", "scope", "problem")
 _FREE = ("spec", "training", "parameters")  # here nothing (null) is a value that an estimator may want
+_ESCAPES = {
+    chr(code).encode(): b"\\u%04x" % code for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF)
+}
+_PAIR = re.compile(rb"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
 
 def load(path: Path) -> ModelLoop:
@@ -28,7 +35,7 @@ def load(path: Path) -> ModelLoop:
 
 def loads(text: str, name: str = "loop.yaml") -> ModelLoop:
     """The document in the text (YAML or JSON); raises DocumentRefused. `name` is how errors call it."""
-    return _whole(text.encode(errors="surrogateescape"), name)
+    return _whole(text.encode(errors="surrogatepass"), name)
 
 
 def problems(path: Path) -> tuple[Problem, ...]:
@@ -37,19 +44,46 @@ def problems(path: Path) -> tuple[Problem, ...]:
 
 
 def check(content: bytes) -> tuple[ModelLoop | None, tuple[Problem, ...]]:
-    """The document, or None and what is wrong with it."""
+    """The document, or None and what is wrong with it (at most MOST_PROBLEMS and a word that there are more)."""
     try:
-        found = tree.read(content)
+        found = tree.read(_as_yaml(content))
     except Unreadable as unreadable:
         return None, (unreadable.problem,)
     value = _given(found.value)
     loop, findings = _validated(value)
     if loop is not None:
-        findings = list(contradictions(loop))
+        findings = _contradictions(loop)
     else:
         findings += _contradictions_of_the_rest(value, findings)
     placed = tuple(sorted({_placed(finding, found) for finding in findings}))
-    return (None if placed else loop), placed
+    return (None if placed else loop), _bounded(placed)
+
+
+def _bounded(placed: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    if len(placed) <= MOST_PROBLEMS:
+        return placed
+    after = placed[MOST_PROBLEMS]
+    return (*placed[:MOST_PROBLEMS], Problem(after.line, after.column, "", "more problems follow; mend these first"))
+
+
+def _as_yaml(content: bytes) -> bytes:
+    """Makes JSON YAML, which it almost is: a character beyond U+FFFF is two escapes in JSON (a surrogate pair) and one
+    of eight digits in YAML; and some characters that may stand in JSON's text break YAML's lines or are refused there.
+    """
+    if not content.lstrip().startswith(b"{"):
+        return content
+
+    def joined(pair: re.Match[bytes]) -> bytes:
+        high, low = int(pair[2], 16), int(pair[3], 16)
+        return pair[1] + b"\\U%08x" % (0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+
+    for raw, escape in _ESCAPES.items():
+        content = content.replace(raw, escape)
+    return _PAIR.sub(joined, content)
+
+
+def _contradictions(loop: ModelLoop) -> list[Finding]:
+    return list(islice(contradictions(loop), MOST_EXPLAINED))
 
 
 def _whole(content: bytes, name: str) -> ModelLoop:
@@ -88,7 +122,7 @@ def _given(value: Any, loc: Loc = ()) -> Any:
     return value
 
 
-def _without(value: Any, wrong: list[Loc], loc: Loc = ()) -> Any:
+def _without(value: Any, wrong: set[Loc], loc: Loc = ()) -> Any:
     """A copy that leaves out what is wrong, so that the rest can be checked too."""
     if isinstance(value, dict):
         return {
@@ -103,7 +137,7 @@ def _without(value: Any, wrong: list[Loc], loc: Loc = ()) -> Any:
 
 def _contradictions_of_the_rest(value: Any, findings: list[Finding]) -> list[Finding]:
     """What contradicts in the parts that are right, as far as they can stand alone."""
-    rest = _without(value, [finding.loc for finding in findings if not finding.missing])
+    rest = _without(value, {finding.loc for finding in findings if not finding.missing})
     likely = next((one.suggestion for one in findings if one.loc == _PROBLEM), "") or "classification"
     if isinstance(rest, dict):
         rest |= {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "stand-in"}}
@@ -111,7 +145,7 @@ def _contradictions_of_the_rest(value: Any, findings: list[Finding]) -> list[Fin
         if isinstance(spec, dict) and isinstance(spec.get("scope", {}), dict):
             spec["scope"] = {"problem": likely, **spec.get("scope", {})}
     loop, _ = _validated(rest)
-    return [] if loop is None else list(contradictions(loop))
+    return [] if loop is None else _contradictions(loop)
 
 
 def _placed(finding: Finding, found: Tree) -> Problem:

@@ -5,33 +5,65 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from math import isfinite
 
-from trimtab.spec.data import Data
+from trimtab.spec.data_rules import columns, crossed, data
 from trimtab.spec.document import LoopSpec, ModelLoop
 from trimtab.spec.explain import Finding
 from trimtab.spec.metrics import KNOWN
 from trimtab.spec.problems import Loc, nearest, shown
 from trimtab.spec.scope import Metric
 
-_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}")
 
 
 def contradictions(loop: ModelLoop) -> Iterator[Finding]:
     """Everything that contradicts, in no particular order."""
     spec = loop.spec
     yield from _scope(spec)
-    yield from _data(spec.data)
-    yield from _columns(spec)
+    yield from data(spec.data)
+    yield from columns(spec)
     yield from _quality(spec)
     yield from _release(spec)
     yield from _monitoring(spec)
-    if "schedule" in spec.retraining.causes and spec.retraining.every is None:
+    yield from _retraining(spec)
+    yield from _rest(loop)
+
+
+def _retraining(spec: LoopSpec) -> Iterator[Finding]:
+    wanted, every = "schedule" in spec.retraining.causes, spec.retraining.every
+    loc: Loc = ("spec", "retraining", "every")
+    if wanted and every is None:
         yield Finding(
-            ("spec", "retraining", "every"),
-            "`causes` has schedule, but `every` is missing",
-            expected="a duration such as 30d",
-            missing=True,
+            loc, "`causes` has schedule, but `every` is missing", expected="a duration such as 30d", missing=True
         )
+    if every is not None and not wanted:
+        yield Finding(loc, "a schedule that nothing follows", expected="schedule among `causes`", of_key=True)
+
+
+def _rest(loop: ModelLoop) -> Iterator[Finding]:
+    """Durations that must not be nought, and names that go elsewhere."""
+    spec = loop.spec
+    durations = {
+        ("training", "timeout"): spec.training.timeout,
+        ("training", "window"): spec.training.window,
+        ("serving", "limits", "timeout"): spec.serving.limits.timeout,
+        ("release", "evidence", "longestWait"): spec.release.evidence.longest_wait,
+        ("monitoring", "every"): spec.monitoring.every,
+        ("monitoring", "window"): spec.monitoring.window,
+        ("retraining", "every"): spec.retraining.every,
+        ("retraining", "budget", "per"): spec.retraining.budget.per,
+    }
+    for path, value in durations.items():
+        if value is not None and not value:
+            yield Finding(("spec", *path), "no time at all", "'0s'", "a duration above nought")
+    namespace, host = loop.metadata.namespace, spec.serving.host
+    if namespace is not None and not _DNS_LABEL.fullmatch(namespace):
+        expected = "at most 63 lower-case letters, digits and dashes"
+        yield Finding(("metadata", "namespace"), "not the name of a namespace", shown(namespace), expected)
+    if not _HOST.fullmatch(host):
+        yield Finding(("spec", "serving", "host"), "not an address", shown(host), "one such as 127.0.0.1 or 0.0.0.0")
 
 
 def _scope(spec: LoopSpec) -> Iterator[Finding]:
@@ -68,83 +100,35 @@ def _promise(spec: LoopSpec, metric: Metric, loc: Loc) -> Iterator[Finding]:
         yield Finding((*loc, "name"), f"not a metric of a {spec.scope.problem}", shown(metric.name), expected)
     elif known.kind != metric.kind:
         yield Finding((*loc, "kind"), f"{metric.name} is a {known.kind} metric", shown(metric.kind), known.kind)
-    yield from _crossed(metric.min, metric.max, loc)
+    yield from crossed(metric.min, metric.max, loc)
+    yield from _possible(metric.name, loc, min=metric.min, max=metric.max)
+
+
+def _possible(name: str, loc: Loc, **bounds: float | None) -> Iterator[Finding]:
+    """A bound that no value can reach or break, such as 83 for 83 percent."""
+    known = KNOWN.get(name)
+    for key, bound in bounds.items():
+        if known is not None and bound is not None and not known.least <= bound <= known.most:
+            expected = f"{known.least:g} to {known.most:g}" if isfinite(known.least) else f"at most {known.most:g}"
+            if not isfinite(known.most):
+                expected = f"at least {known.least:g}"
+            yield Finding((*loc, key), f"{name} cannot be that", f"{bound:g}", expected)
 
 
 def _computable(spec: LoopSpec, kind: str) -> list[str]:
     return [one.name for one in KNOWN.values() if spec.scope.problem in one.problems and kind in (one.kind, "business")]
 
 
-def _crossed(low: float | None, high: float | None, loc: Loc) -> Iterator[Finding]:
-    if low is not None and high is not None and low > high:
-        yield Finding((*loc, "min"), f"min {low:g} is above max {high:g}", expected="min at most max")
-
-
-def _data(data: Data) -> Iterator[Finding]:
-    loc: Loc = ("spec", "data")
-    source, time = data.source, data.time
-    if (source.path is None) == (source.query is None):
-        said = "both `path` and `query` are given" if source.path is not None else "neither `path` nor `query` is given"
-        yield Finding((*loc, "source"), said, expected="exactly one of them")
-    if source.path is not None and "\x00" in source.path:
-        yield Finding((*loc, "source", "path"), "not a path", shown(source.path))
-    if _PASSWORD.search(source.url):
-        yield Finding(
-            (*loc, "source", "url"),
-            "a password stands in the document",
-            expected="the URL in an environment variable that `urlEnv` names",
-        )
-    if (time.column is None) == (time.year is None):
-        said = (
-            "both `column` and `year` are given" if time.column is not None else "neither `column` nor `year` is given"
-        )
-        yield Finding((*loc, "time"), said, expected="exactly one of them")
-    if time.day is not None and time.month is None:
-        yield Finding((*loc, "time", "day"), "`day` without `month`", expected="`month` too", of_key=True)
-    if data.split.by == "entity" and data.entity is None:
-        yield Finding((*loc, "split", "by"), "a split by entity needs `data.entity`", "'entity'", "the entity's column")
-    for name, column in data.contract.items():
-        yield from _crossed(column.min, column.max, (*loc, "contract", name))
-        if column.domain and column.type in ("number", "integer", "boolean"):
-            at = (*loc, "contract", name, "domain")
-            yield Finding(
-                at, f"a domain is for text, the type is {column.type}", expected="`min` and `max` for numbers"
-            )
-
-
-def _columns(spec: LoopSpec) -> Iterator[Finding]:
-    """A column cannot be what is predicted and something else too."""
-    data, label = spec.data, spec.data.label.column
-    loc: Loc = ("spec", "data")
-    others: list[tuple[Loc, str | None]] = [
-        ((*loc, "id"), data.id),
-        ((*loc, "entity"), data.entity),
-        *(((*loc, "time", part), getattr(data.time, part)) for part in ("column", "year", "month", "day")),
-        *(((*loc, "ignore", index), name) for index, name in enumerate(data.ignore)),
-        *((("spec", "features", "include", index), name) for index, name in enumerate(spec.features.include)),
-        *(
-            (("spec", "features", "crosses", index, "columns", part), name)
-            for index, cross in enumerate(spec.features.crosses)
-            for part, name in enumerate(cross.columns)
-        ),
-    ]
-    for at, name in others:
-        if name == label:
-            yield Finding(at, "this column is the label", shown(name), "another column")
-    for index, name in enumerate(spec.features.include):
-        if name in data.ignore:
-            at = ("spec", "features", "include", index)
-            yield Finding(at, "`data.ignore` leaves this column out", shown(name), "it in one of the two")
-
-
 def _quality(spec: LoopSpec) -> Iterator[Finding]:
     for index, gate in enumerate(spec.quality.gates):
         loc: Loc = ("spec", "quality", "gates", index)
         yield from _named(spec, gate.metric, (*loc, "metric"), ("model",))
-        yield from _crossed(gate.min, gate.max, loc)
+        yield from crossed(gate.min, gate.max, loc)
+        yield from _possible(gate.metric, loc, min=gate.min, max=gate.max)
         if gate.min is None and gate.max is None and gate.max_worse_than_champion is None:
             yield Finding(loc, "a gate without a bound", expected="`min`, `max` or `maxWorseThanChampion`")
     for index, part in enumerate(spec.quality.slices):
+        yield from _possible(part.metric or spec.main_metric, ("spec", "quality", "slices", index), min=part.min)
         if part.metric:
             yield from _named(spec, part.metric, ("spec", "quality", "slices", index, "metric"), ("model",))
 
@@ -174,6 +158,8 @@ def _release(spec: LoopSpec) -> Iterator[Finding]:
     for index, (before, after) in enumerate(pairwise(policy.steps)):
         if after <= before:
             yield Finding((*loc, index + 1), f"the step before is {before}", shown(after), "rising steps")
+    if policy.strategy == "shadow" and not policy.shadow:
+        yield Finding(("spec", "release", "shadow"), "the strategy is shadow", "false", "true, or another strategy")
     if policy.strategy == "canary" and not policy.steps:
         yield Finding(loc, "a canary release without steps", expected="percentages such as [5, 25, 50]")
     if policy.roll_back_when.metric:
@@ -184,9 +170,7 @@ def _monitoring(spec: LoopSpec) -> Iterator[Finding]:
     for index, alarm in enumerate(spec.monitoring.alarms):
         loc: Loc = ("spec", "monitoring", "alarms", index)
         yield from _named(spec, alarm.metric, (*loc, "metric"), ("model", "software", "data"))
-        yield from _crossed(alarm.min, alarm.max, loc)
+        yield from crossed(alarm.min, alarm.max, loc)
+        yield from _possible(alarm.metric, loc, min=alarm.min, max=alarm.max)
         if alarm.min is None and alarm.max is None:
             yield Finding(loc, "an alarm without a bound", expected="`min` or `max`")
-    for name in ("every", "window"):
-        if not getattr(spec.monitoring, name):
-            yield Finding(("spec", "monitoring", name), "no time at all", "'0s'", "a duration above nought")

@@ -172,7 +172,7 @@ def test_aliases_cannot_grow_without_bound() -> None:
 def test_all_problems_come_at_once_in_the_order_of_the_lines() -> None:
     text = _with(
         spec="  serving: {port: x}\n  release: {steps: [9, 8]}\n  bogus: 1\n",
-        scope="{problem: clasification, metrics: [{name: accuracy, min: 2, max: 1}]}",
+        scope="{problem: clasification, metrics: [{name: accuracy, min: 0.2, max: 0.1}]}",
     )
     found = _problems(text)
     assert [one.path for one in found] == [
