@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -60,9 +62,44 @@ def test_submit_sends_the_compiled_file_and_the_whole_document(loop: Path, capsy
     assert json.loads(told[: told.index("}") + 1])["run"] == "run-1"
 
 
-def test_a_host_that_is_none_is_refused(loop: Path) -> None:
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "localhost",
+        "http://",
+        "http://[::1",
+        "http://a b",
+        "http://h:port",
+        "http://h:99999",
+        "ftp://h",
+        "http://\0",
+    ],
+)
+def test_a_host_that_is_none_is_refused(loop: Path, host: str) -> None:
     with pytest.raises(Refused, match="http://localhost:8888"):
-        submit(loop, "localhost", "", as_json=False)
+        submit(loop, host, "", as_json=False)
+
+
+def test_a_password_in_the_host_is_refused_and_not_repeated(loop: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        submit(loop, "http://me:hush@127.0.0.1:1", "", as_json=False)
+    assert "hush" not in str(refused.value)
+
+
+def test_a_host_that_speaks_no_http_is_said_in_a_sentence(loop: Path) -> None:
+    def greet(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(1)
+            connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=greet, args=(listening,))
+        thread.start()
+        with pytest.raises(TrimtabError, match="is that the URL of a KFP 2 API"):
+            submit(loop, f"http://127.0.0.1:{listening.getsockname()[1]}", "", as_json=False)
+        thread.join(timeout=10)
 
 
 def test_a_host_where_nobody_answers_is_said_in_a_sentence(loop: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
+import re
 import sys
 import tempfile
 import urllib.error
@@ -11,6 +13,7 @@ import urllib.request
 import warnings
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
@@ -62,9 +65,7 @@ def compiled() -> dict[str, str]:
 def submit(file: Path | None, host: str, as_of: str, as_json: bool) -> None:
     """Start the training pipeline of the document on the server at `host`."""
     document = opened(file, None)
-    if not host.startswith(("http://", "https://")):
-        raise Refused(f"--host {host!r}: expected the URL of a KFP API, such as http://localhost:8888")
-    host = host.rstrip("/")
+    host = _checked(host)
     _reach(host)
     name = document.document.metadata.name
     parameters = {"loop": json.dumps(document.document.model_dump(mode="json", by_alias=True, exclude_none=True))}
@@ -78,6 +79,20 @@ def submit(file: Path | None, host: str, as_of: str, as_json: bool) -> None:
         Console().print(f"run {run_id} of {name} has started: {url}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _checked(host: str) -> str:
+    """The URL without a last slash; raises Refused for what cannot be one. A password in it would be printed."""
+    try:
+        parts = urlsplit(host)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        whole = False
+    if not whole or not re.fullmatch(r"[!-~]+", host):
+        raise Refused(f"--host {host!r}: expected the URL of a KFP API, such as http://localhost:8888")
+    if "@" in parts.netloc:
+        raise Refused("--host: expected a URL without user and password, such as http://localhost:8888")
+    return host.rstrip("/")
+
+
 def _reach(host: str) -> None:
     """Ask for its health first: kfp's own client tries for half a minute and then shows a traceback."""
     url = f"{host}/apis/v2beta1/healthz"
@@ -86,7 +101,7 @@ def _reach(host: str) -> None:
             json.load(answer)
     except urllib.error.HTTPError as error:
         raise TrimtabError(f"{url} answers {error.code} {error.reason}: is that the URL of a KFP 2 API?") from error
-    except ValueError as error:
+    except (ValueError, http.client.HTTPException) as error:
         raise TrimtabError(f"{url} does not answer in JSON: is that the URL of a KFP 2 API?") from error
     except OSError as error:
         reason = getattr(error, "reason", error)
@@ -100,7 +115,7 @@ def _start(host: str, name: str, parameters: dict[str, Any]) -> str:
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # kfp prints links; stdout may be JSON
         warnings.simplefilter("ignore")
         import kfp
-        from kfp_server_api import ApiException
+        from kfp_server_api import ApiException  # type: ignore[import-untyped]
 
         try:
             client = kfp.Client(host=host)
