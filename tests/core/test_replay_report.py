@@ -90,7 +90,9 @@ def test_a_regression_is_told_by_its_error() -> None:
     record = Record(answers=_answers([11.0, 23.0]), frozen=_answers([15.0, None]), periods=_record().periods)
     story = Story(document("regression"), frame, record)
     assert story.value("loop", metric="mae") == pytest.approx(2.0)
-    assert "accuracy" not in story.summary(0, 0, 1.0, 1.0)
+    summary = story.summary(0, 0, 1.0, 1.0)
+    assert "accuracy" not in summary
+    assert summary["frozen"] is None, "it did not answer one of the rows"
 
 
 def test_decisions_that_knew_a_label_too_early_are_counted() -> None:

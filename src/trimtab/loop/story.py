@@ -41,12 +41,12 @@ class Story:
         return np.array([np.nan if one is None else float(one) for one in predictions])
 
     def value(self, which: str, chosen: np.ndarray | None = None, metric: str = "") -> float | None:
-        """A metric of the loop or of the frozen model over the chosen rows; None over no rows."""
+        """A metric of the loop or of the frozen model over the chosen rows; None over none, or where a number is lacking."""
         predicted = self._loop if which == "loop" else self._frozen
         truth = self._truth
         if chosen is not None:
             predicted, truth = predicted[chosen], truth[chosen]
-        if not len(truth):
+        if not len(truth) or (not self._classes and not np.isfinite(predicted).all()):
             return None
         return float(metrics.value(metric or self._metric, truth, predicted))
 
