@@ -115,7 +115,7 @@ def _start(host: str, name: str, parameters: dict[str, Any]) -> str:
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # kfp prints links; stdout may be JSON
         warnings.simplefilter("ignore")
         import kfp
-        from kfp_server_api import ApiException  # type: ignore[import-untyped]
+        from kfp_server_api import ApiException
 
         try:
             client = kfp.Client(host=host)
