@@ -479,3 +479,26 @@ def test_numbers_that_json_has_not(lab: Laboratory) -> None:
     assert ran.output == {"x": 1}
     assert ran.tasks["unmeasured"].outputs["metrics"]["metadata"] == {"auc": "NaN"}
     assert "output Output" in lab.run(measuring, bad=True).run.reason
+
+
+@dsl.pipeline(name="workspace-pipeline", pipeline_config=dsl.PipelineConfig(workspace=dsl.WorkspaceConfig(size="1Gi")))
+def with_workspace() -> str:
+    first = note(folder=dsl.WORKSPACE_PATH_PLACEHOLDER, name="first")
+    return say(text=dsl.WORKSPACE_PATH_PLACEHOLDER).after(first).output
+
+
+def test_a_workspace_is_a_folder_that_tasks_share(lab: Laboratory) -> None:
+    folder = Path(lab.run(with_workspace).output)
+    assert [path.name.partition("-")[0] for path in folder.iterdir()] == ["first"]
+
+
+def test_tasks_may_have_any_name(lab: Laboratory) -> None:
+    @dsl.component(base_image=IMAGE, install_kfp_package=False)
+    def lock() -> str:
+        return "kept"
+
+    @dsl.pipeline(name="lock-pipeline")
+    def pipeline() -> str:
+        return lock().output
+
+    assert lab.run(pipeline).output == "kept"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Laboratory
-from kfp import compiler, dsl, kubernetes
+from kfp import dsl, kubernetes
 from parts import IMAGE, add, say
 
 from trimtab.engine.load import load
@@ -108,7 +108,10 @@ def _imports(uri: str) -> Any:
         (_with(lambda task: kubernetes.use_config_map_as_env(task, "s", {"k": "E"})), ["configMapAsEnv"]),
         (_with(lambda task: kubernetes.use_field_path_as_env(task, "E", "metadata.name")), ["fieldPathAsEnv"]),
         (_with(lambda task: kubernetes.empty_dir_mount(task, "v", "/m")), ["emptyDirMounts"]),
-        (_with(lambda task: task.set_env_variable("W", dsl.WORKSPACE_PATH_PLACEHOLDER)), ["workspace"]),
+        (
+            _with(lambda task: task.set_env_variable("W", dsl.WORKSPACE_PATH_PLACEHOLDER)),
+            ["WORKSPACE_PATH_PLACEHOLDER needs"],
+        ),
     ],
 )
 def test_what_needs_a_cluster(lab: Laboratory, pipeline: Any, parts: list[str]) -> None:
@@ -221,16 +224,3 @@ def test_a_platform_document_of_another_platform(lab: Laboratory) -> None:
     file = lab.compile(plain)
     file.write_text(file.read_text() + "---\nplatforms:\n  elsewhere: {}\n")
     assert "platform elsewhere" in refused(lab, file, x=1)
-
-
-def test_a_workspace(lab: Laboratory) -> None:
-    @dsl.pipeline(
-        name="workspace-pipeline",
-        pipeline_config=dsl.PipelineConfig(workspace=dsl.WorkspaceConfig(size="1Gi")),
-    )
-    def pipeline() -> str:
-        return say(text="a").output
-
-    file = lab.folder / "w.yaml"
-    compiler.Compiler().compile(pipeline, str(file))
-    assert "workspace" in refused(lab, file)

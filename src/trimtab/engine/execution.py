@@ -22,6 +22,7 @@ from trimtab.engine.values import Values
 from trimtab.engine.warm import WarmHost
 from trimtab.ports.runs import RunRecord, RunStore, TaskRecord
 
+_WORKSPACE = "shared.workspace"  # no task's folder has such a name
 Observer = Callable[[TaskRecord], None]
 
 
@@ -55,9 +56,12 @@ class Execution(Stage):
         self._busy: set[TaskRun] = set()
         self._resting: set[TaskRun] = set()
         self._outcome: Outcome | None = None
+        self._workspace = str(folder / _WORKSPACE) if pipeline.workspace else ""
 
     def run(self) -> Outcome:
         """Run the whole graph; returns when its last task has ended. Raises what the store raises."""
+        if self._workspace:
+            Path(self._workspace).mkdir(exist_ok=True)
         if self.pipeline.deadline_seconds:
             self.after(self.pipeline.deadline_seconds, self._overdue)
         root = Place("", self.folder)
@@ -118,7 +122,9 @@ class Execution(Stage):
         """What placeholders mean in this task."""
         run_id = self.record.run_id
         created = self.record.started.astimezone(UTC).isoformat()
-        return placeholders.Names(self.run_name, run_id, task.name, f"{run_id}/{place.path}", str(self.folder), created)
+        return placeholders.Names(
+            self.run_name, run_id, task.name, f"{run_id}/{place.path}", str(self.folder), created, self._workspace
+        )
 
     # What graphs ask of a run.
 

@@ -127,6 +127,7 @@ class Pipeline:
     executors: Mapping[str, Mapping[str, Any]]
     platform: Mapping[str, Mapping[str, Any]]
     deadline_seconds: float = 0.0
+    workspace: bool = False
 
 
 def pipeline(document: Mapping[str, Any], platform: Mapping[str, Any]) -> Pipeline:
@@ -138,6 +139,7 @@ def pipeline(document: Mapping[str, Any], platform: Mapping[str, Any]) -> Pipeli
         components={name: _component(name, one) for name, one in document.get("components", {}).items()},
         executors=document.get("deploymentSpec", {}).get("executors", {}),
         platform=kubernetes.get("deploymentSpec", {}).get("executors", {}),
+        workspace=bool(kubernetes.get("pipelineConfig", {}).get("workspace")),
         deadline_seconds=float(kubernetes.get("pipelineConfig", {}).get("activeDeadlineSeconds", 0)),
     )
 

@@ -27,10 +27,11 @@ class Names:
     task_id: str
     root: str
     created: str  # ISO 8601
+    workspace: str = ""
 
     def table(self) -> Mapping[str, str]:
         """Placeholder name to its value."""
-        return {
+        told = {
             "pipeline_job_name": self.run_name,
             "pipeline_job_resource_name": self.run_name,
             "pipeline_job_uuid": self.run_id,
@@ -40,6 +41,7 @@ class Names:
             "pipeline_job_create_time_utc": self.created,
             "pipeline_job_schedule_time_utc": self.created,
         }
+        return {**told, "workspace_path": self.workspace} if self.workspace else told
 
 
 def resolve(value: Any, told: Mapping[str, Any], names: Names) -> Any:

@@ -21,7 +21,7 @@ from trimtab.engine.warm import WarmHost
 from trimtab.errors import AlreadyRunning, PipelineRefused, StorageFull
 from trimtab.ports.runs import RunRecord, RunStore
 
-_LOCK, _PIPELINE = "lock", "pipeline.yaml"
+_LOCK, _PIPELINE = "run.lock", "pipeline.yaml"  # no task's folder has such a name
 
 
 def default_jobs() -> int:

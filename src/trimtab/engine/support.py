@@ -35,6 +35,7 @@ def problems(document: Mapping[str, Any], platform: Mapping[str, Any]) -> list[s
     found = list(fields.unknown(document, fields.PIPELINE)) + list(fields.unknown(platform, fields.PLATFORM))
     if not found:
         found = [*_shape(document), *_executors(document), *_components(document), *_platform(platform)]
+        found += _workspace(document, platform)
     if len(found) > _MOST_SHOWN:
         found = [*found[:_MOST_SHOWN], f"and {len(found) - _MOST_SHOWN} more"]
     return found
@@ -78,7 +79,7 @@ def _importer(label: str, importer: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(uri, str):
         yield from remote(f"executor {label}", uri)
     if importer.get("downloadToWorkspace"):
-        yield f"executor {label}: downloadToWorkspace needs a workspace, which is not supported here"
+        yield f"executor {label}: downloadToWorkspace is not supported here: the task reads the imported path itself"
 
 
 def remote(who: str, uri: str) -> Iterator[str]:
@@ -89,7 +90,7 @@ def remote(who: str, uri: str) -> Iterator[str]:
 
 def _container(label: str, container: Mapping[str, Any]) -> Iterator[str]:
     try:
-        program = python_program(container)
+        python_program(container)
     except NotPythonError as error:
         yield f"executor {label} is {error}. Only lightweight Python components (@dsl.component) run here"
         return
@@ -97,9 +98,6 @@ def _container(label: str, container: Mapping[str, Any]) -> Iterator[str]:
         lacking = _unsatisfied(text)
         if lacking:
             yield f"executor {label}: packages_to_install has {text!r}, {lacking}. Install it in this environment first"
-    texts = (*program.arguments, *program.environment.values())
-    if any("{{$.workspace_path}}" in text or "/kfp-workspace" in text for text in texts):
-        yield f"executor {label}: a workspace (dsl.WORKSPACE_PATH) is not supported here: pass an artifact"
 
 
 def _unsatisfied(text: str) -> str:
@@ -212,6 +210,15 @@ def _recursion(components: Mapping[str, Any]) -> Iterator[str]:
         yield f"components contain themselves, which never ends: {', '.join(sorted(calls))}"
 
 
+def _workspace(document: Mapping[str, Any], platform: Mapping[str, Any]) -> Iterator[str]:
+    text = json.dumps(document, default=str)
+    wanted = platform.get("platforms", {}).get("kubernetes", {}).get("pipelineConfig", {}).get("workspace")
+    if "{{$.workspace_path}}" in text and not wanted:
+        yield "dsl.WORKSPACE_PATH_PLACEHOLDER needs a pipeline_config with a workspace"
+    if "/kfp-workspace" in text:
+        yield "/kfp-workspace is a path of a cluster: use dsl.WORKSPACE_PATH_PLACEHOLDER, which is right here and there"
+
+
 def _kubernetes(platform: Mapping[str, Any]) -> Mapping[str, Any]:
     told: Mapping[str, Any] = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {})
     executors: Mapping[str, Any] = told.get("executors", {})
@@ -219,11 +226,9 @@ def _kubernetes(platform: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _platform(platform: Mapping[str, Any]) -> Iterator[str]:
-    for name, body in platform.get("platforms", {}).items():
+    for name in platform.get("platforms", {}):
         if name != "kubernetes":
             yield f"platform {name}: only kubernetes' configuration is read here"
-        if body.get("pipelineConfig", {}).get("workspace"):
-            yield "pipelineConfig.workspace: a workspace (dsl.WorkspaceConfig) is not supported here: pass artifacts"
     for label, config in _kubernetes(platform).items():
         for key in sorted(set(config) - _PLACEMENT - {_TIMEOUT}):
             yield f"executor {label}: {key} needs a Kubernetes cluster; here, give the task parameters or artifacts"
