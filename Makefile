@@ -28,8 +28,9 @@ test: $(READY) ## Run every test
 lint: $(READY) ## ruff, mypy, import-linter, fresh pipelines and reference pages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@.ci/house
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@PYTHONPATH=.house $(BIN)/lint-imports --no-cache
 	@$(BIN)/trimtab compile --check
 	@$(BIN)/python -m trimtab.spec.generate --check
 

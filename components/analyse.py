@@ -23,7 +23,7 @@ def analyse(
     metrics: dsl.Output[dsl.Metrics],
     confusion: dsl.Output[dsl.ClassificationMetrics],
     summary: dsl.Output[dsl.Markdown],
-) -> NamedTuple("Outputs", digest=str, verdict=str, evidence=str):  # type: ignore[valid-type]
+) -> NamedTuple("Outputs", digest=str, verdict=str, evidence=str):
     """Measure, compare with the champion on the same rows, decide pass, fail or insufficient evidence."""
     import json
     from collections import namedtuple

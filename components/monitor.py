@@ -17,7 +17,7 @@ def monitor(
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
 ) -> str:
-    """Judge the window that ends at `now` (ISO 8601) against the champion's training data; returns the verdict as JSON."""
+    """Judge the window that ends at `now` (ISO 8601) against the champion's training data; returns JSON."""
     from pathlib import Path
 
     from trimtab.components.reading import document, moment, window_of

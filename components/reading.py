@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trimtab.stages.analyse import Evaluation
     from trimtab.stages.anomaly import Anomaly
     from trimtab.stages.bundle import Predictor
+    from trimtab.stages.cohort import Cohort
     from trimtab.stages.collect import Window
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,7 +80,7 @@ def window_of(
     return collect.window(cohort, columns, since=since, until=at, version=version or None)
 
 
-def _joined(found: Document, at: datetime, predictions: str, labels: str, since: datetime) -> Any:
+def _joined(found: Document, at: datetime, predictions: str, labels: str, since: datetime) -> Cohort:
     from trimtab.adapters.records.parquet import RecordFolder
     from trimtab.adapters.records.schema import LABELS, PREDICTIONS
     from trimtab.stages.cohort import join

@@ -10,7 +10,7 @@ from trimtab.components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def register(loop: str, digest: str, tracking_uri: str, artifact_root: str, bundle: dsl.Input[dsl.Model]) -> NamedTuple(
     "Outputs", version=str, bundle_path=str
-):  # type: ignore[valid-type]
+):
     """Register run, parameters, metrics, bundle and evidence in MLflow; the same digest again is the same version."""
     from collections import namedtuple
     from pathlib import Path

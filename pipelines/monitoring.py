@@ -10,7 +10,7 @@ from trimtab.components.monitor import monitor
 @dsl.pipeline(name="monitoring-pipeline", description="Compare a window of traffic with the champion's training data.")
 def monitoring_pipeline(
     loop: str, now: str, predictions: str, labels: str, bundle: str, digest: str, version: str = ""
-) -> NamedTuple("Outputs", verdict=str):  # type: ignore[valid-type]
+) -> NamedTuple("Outputs", verdict=str):
     """Judge the window that ends at `now`.
 
     Args:

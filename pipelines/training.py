@@ -23,7 +23,7 @@ def training_pipeline(
     champion_digest: str = "",
     tracking_uri: str = "",
     artifact_root: str = "",
-) -> NamedTuple("Outputs", version=str, digest=str, bundle=str, verdict=str, evidence=str):  # type: ignore[valid-type]
+) -> NamedTuple("Outputs", version=str, digest=str, bundle=str, verdict=str, evidence=str):
     """Train on what was known at `as_of`.
 
     Args:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from kserve import InferRequest
+
 from trimtab.serving import tensors
 from trimtab.serving.refusals import Malformed, Refused, TooMuch
-
 from trimtab.stages.contract import Contract
 
 LONGEST_ID = 256

@@ -26,16 +26,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from trimtab.serving.asked import VIRTUAL_TIME, read_time
-from trimtab.serving.body_limit import BodyLimit
-from trimtab.serving.labels import Label, read
-from trimtab.serving.refusals import Unanswered, Unavailable
-from trimtab.serving.whole_answers import WholeAnswers
 
 from trimtab.adapters.records.journal import Journal
 from trimtab.adapters.records.parquet import RecordFolder
 from trimtab.adapters.records.schema import LABELS, PREDICTIONS
 from trimtab.errors import StorageFull
+from trimtab.serving.asked import VIRTUAL_TIME, read_time
+from trimtab.serving.body_limit import BodyLimit
+from trimtab.serving.labels import Label, read
+from trimtab.serving.refusals import Unanswered, Unavailable
+from trimtab.serving.whole_answers import WholeAnswers
 
 _MOST_BYTES = 4 << 20
 _EVERY_SECONDS = 5.0

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
+
 from trimtab.serving.refusals import Malformed, Refused
 
 MOST_LABELS = 10_000

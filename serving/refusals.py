@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-class Unanswered(Exception):  # noqa: N818 - named by what happened, as in trimtab.errors
+class Unanswered(Exception):
     """A request that got no prediction; its text is the answer's `error`."""
 
     status: ClassVar[int] = 500

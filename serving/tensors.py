@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 from kserve import InferInput, InferRequest
 from kserve.protocol.infer_type import RequestedOutput, deserialize_bytes_tensor
+
 from trimtab.serving.refusals import Malformed
 
 OUTPUTS = ("prediction", "scores")

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import orjson
 from kserve import InferOutput, InferRequest, InferResponse, Model
+
+from trimtab.errors import StorageFull
+from trimtab.ports.records import RecordWriter
 from trimtab.serving.asked import Asked, read
 from trimtab.serving.batching import Batcher
 from trimtab.serving.kserve.metrics import ServerMetrics
 from trimtab.serving.refusals import ModelFailed, Unanswered, Unavailable
 from trimtab.serving.tensors import OUTPUTS
-
-from trimtab.errors import StorageFull
-from trimtab.ports.records import RecordWriter
 from trimtab.stages.bundle import Predictor
 
 _DATATYPES = {"string": "BYTES", "integer": "INT64", "boolean": "BOOL", "number": "FP64"}

@@ -22,6 +22,7 @@ from kserve.protocol.rest.server import RESTServer
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+
 from trimtab.serving import tensors
 from trimtab.serving.body_limit import BodyLimit
 from trimtab.serving.refusals import Malformed, Unanswered

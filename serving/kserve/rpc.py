@@ -14,6 +14,7 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+
 from trimtab.serving.refusals import Unanswered
 
 _KSERVE_CODES = {

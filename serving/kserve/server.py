@@ -22,14 +22,14 @@ if __name__ == "__main__":  # kserve reads sys.argv when it is imported, and the
 from kserve.model_repository import ModelRepository
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+
+from trimtab.adapters.records.journal import Journal
+from trimtab.errors import TrimtabError
 from trimtab.serving.kserve.arguments import parse
 from trimtab.serving.kserve.metrics import ServerMetrics
 from trimtab.serving.kserve.model import BundleModel, Settings
 from trimtab.serving.kserve.rest import RestServer, application
 from trimtab.serving.kserve.rpc import RpcServer
-
-from trimtab.adapters.records.journal import Journal
-from trimtab.errors import TrimtabError
 from trimtab.stages import bundle
 from trimtab.stages.bundle import Predictor
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from serving_processes import GOOD, Process, gated, model_server, predict
-from trimtab.serving.kserve.arguments import parse
-from trimtab.serving.kserve.server import main
 
 from trimtab.adapters.listening import free_port
+from trimtab.serving.kserve.arguments import parse
+from trimtab.serving.kserve.server import main
 from trimtab.testing import bundles
 from trimtab.testing.bundles import MadeBundle
 

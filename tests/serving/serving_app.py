@@ -11,14 +11,14 @@ from typing import Any
 
 import httpx
 from prometheus_client import CollectorRegistry
-from trimtab.serving.kserve.metrics import ServerMetrics
-from trimtab.serving.kserve.model import BundleModel, Settings
-from trimtab.serving.kserve.rest import application
-from trimtab.serving.kserve.server import Plane
 
 from trimtab.adapters.records.journal import Journal
 from trimtab.adapters.records.parquet import RecordFolder
 from trimtab.adapters.records.schema import PREDICTIONS
+from trimtab.serving.kserve.metrics import ServerMetrics
+from trimtab.serving.kserve.model import BundleModel, Settings
+from trimtab.serving.kserve.rest import application
+from trimtab.serving.kserve.server import Plane
 from trimtab.stages.bundle import Predictor
 
 GOOD = {"weight": 40.5, "hindfoot": 30.5, "sex": "M", "plot": 3}

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+
 from trimtab.serving.batching import Batcher
 from trimtab.serving.refusals import Unavailable
 

@@ -10,11 +10,11 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trimtab.serving.collector import Collector, application
 
 from trimtab.adapters.records.parquet import RecordFolder
 from trimtab.adapters.records.schema import LABELS
 from trimtab.errors import StorageFull
+from trimtab.serving.collector import Collector, application
 
 _PATH = "/v1/feedback"
 

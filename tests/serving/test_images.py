@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+
 from trimtab.components import IMAGE
 from trimtab.serving.kserve.arguments import parse
 

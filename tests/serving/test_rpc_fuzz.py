@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from serving_app import GOOD, Served, serve
+
 from trimtab.serving.kserve.rpc import _Servicer, _Statuses
 from trimtab.serving.kserve.server import Plane
-
 from trimtab.stages.bundle import Predictor
 
 _FIELDS = {

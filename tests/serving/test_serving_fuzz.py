@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving_app import GOOD, V1, V2, Served, serve, tensors
+
 from trimtab.serving.refusals import Malformed
 from trimtab.serving.tensors import request, rows
-
 from trimtab.stages.bundle import Predictor
 
 _MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

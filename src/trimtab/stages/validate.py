@@ -49,14 +49,11 @@ def infer(frame: pd.DataFrame, data: Data, problem: Problem, *, include: tuple[s
 
 def _role(series: pd.Series, data: Data, include: tuple[str, ...]) -> Role:
     name = str(series.name)
-    if name == data.label.column:
-        return "label"
-    if name == data.id:
-        return "id"
+    named: dict[str | None, Role] = {data.entity: "entity", data.id: "id", data.label.column: "label"}
+    if name in named:
+        return named[name]
     if name in (data.time.column, data.time.year, data.time.month, data.time.day) and name not in include:
         return "time"
-    if name == data.entity:
-        return "entity"
     if name in data.ignore or (include and name not in include):
         return "ignored"
     if name not in include and name not in data.contract and _names_rows(series):

@@ -48,11 +48,11 @@ def rows(n: int = 600, seed: int = 1) -> pd.DataFrame:
     genus = generator.choice(["Dipodomys", "Chaetodipus", "Onychomys"], n, p=[0.5, 0.3, 0.2])
     middle = pd.Series(genus).map({"Dipodomys": 44.0, "Chaetodipus": 18.0, "Onychomys": 27.0}).to_numpy()
     weight = np.round(middle + generator.normal(0, 5, n), 1)
-    times = pd.date_range("2020-01-01", periods=n, freq="h", tz="UTC").astype("datetime64[us, UTC]")
+    times = pd.Series(pd.date_range("2020-01-01", periods=n, freq="h", tz="UTC")).astype("datetime64[us, UTC]")
     return pd.DataFrame(
         {
             "tag": [f"t{number}" for number in range(n)],
-            "caught": times.strftime("%Y-%m-%dT%H:%M:%S"),
+            "caught": times.dt.strftime("%Y-%m-%dT%H:%M:%S"),
             "weight": weight,
             "hindfoot": np.round(weight * 0.6 + generator.normal(0, 2, n), 1),
             "sex": pd.Series(generator.choice(["F", "M"], n), dtype=object),

@@ -122,7 +122,7 @@ class EnvoyWorld:
         """Start a server, on a free port unless one is given."""
         command = [sys.executable, "-m", "trimtab.testing.fake_server", "--version", version, "--http-port", str(port)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        assert process.stdout is not None
         self.servers[version] = process
         self.targets[version] = Target(version, f"127.0.0.1:{process.stdout.readline().split()[-1]}")
         return self.targets[version]

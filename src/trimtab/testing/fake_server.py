@@ -1,8 +1,9 @@
 """A model server without a model: takes the model servers' command line and misbehaves on demand.
 
-`POST /control/<mode>` sets the mode: `ok`, `error` (500 to predictions), `hang` (no answer to anything), `slow` (half a
-second), `unready` (only the readiness probe fails). `GET /counts` tells what it answered. A file `fault` in the bundle holds `die` (ends at once) or `starting`
-(never ready). It needs nothing but the standard library, so it starts in a moment.
+`POST /control/<mode>` sets the mode: `ok`, `error` (500 to predictions), `hang` (no answer to anything), `slow` (half
+a second), `unready` (only the readiness probe fails). `GET /counts` tells what it answered. A file `fault` in the
+bundle holds `die` (ends at once) or `starting` (never ready). It needs nothing but the standard library, so it starts
+in a moment.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class CallingRunner:
     """PipelineRunner whose pipelines are functions: a run has ended when `start` returns. One run a key."""
 
     def __init__(self, pipelines: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]) -> None:
-        """`pipelines`: file name without ending to a function from parameters to outputs; TrimtabError fails the run."""
+        """`pipelines`: file stem to a function from parameters to outputs; a TrimtabError of it fails the run."""
         self._pipelines = pipelines
         self.started: list[str] = []
         self.views: dict[str, RunView] = {}

@@ -1,7 +1,5 @@
 """What every PipelineRunner must do. Subclass it with a `bench` fixture that gives a PipelineBench."""
 
-# ruff: noqa: S101
-
 from __future__ import annotations
 
 import time

@@ -1,4 +1,3 @@
-# ruff: noqa: S101 - a suite of tests
 """What every record log must do; subclass it and give a `log` fixture: a `Log` of the predictions schema."""
 
 from __future__ import annotations

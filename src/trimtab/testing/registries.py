@@ -1,4 +1,3 @@
-# ruff: noqa: S101 - a suite of tests
 """What every registry must do; subclass it and give a `registry` fixture and `versions`: two versions of one model."""
 
 from __future__ import annotations

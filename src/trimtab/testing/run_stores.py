@@ -1,7 +1,5 @@
 """What every RunStore must do. Subclass it with a `store` fixture that gives an empty one."""
 
-# ruff: noqa: S101
-
 from __future__ import annotations
 
 import threading
