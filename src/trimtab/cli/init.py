@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import warnings
 from pathlib import Path
@@ -50,6 +51,10 @@ def write(source: Path | None, label: str | None, time: str | None, name: str | 
     columns = [str(column) for column in frame.columns]
     time_text, time_columns = _time(frame, columns, time)
     label = _label(columns, label, time_columns)
+    if label in time_columns:
+        raise Refused(
+            f"{label!r} says when a row happened, so it cannot be what is predicted. Change --label or --time"
+        )
     problem = _problem(frame[label])
     names = ("accuracy", "macro_f1") if problem == "classification" else ("mae", "r2")
     metrics = "\n".join(f"      - {{name: {metric}}}" for metric in (*names, "error_rate", "latency_p99_ms"))
@@ -67,7 +72,7 @@ def write(source: Path | None, label: str | None, time: str | None, name: str | 
         label=_quoted(label),
         identity=f"    id: {_quoted(identifier)}\n" if identifier else "",
     )
-    target.write_text(text)
+    target.write_text(text, encoding="utf-8")
     typer.echo(f"wrote {DOCUMENT}: {problem} of {label!r} from {shown} ({len(columns)} columns)")
     typer.echo("next:  trimtab validate   then   trimtab run   then   trimtab up")
 
@@ -162,11 +167,13 @@ def _identifier(frame: pd.DataFrame, columns: list[str], label: str, taken: list
 
 def _loop_name(wanted: str | None, folder: Path, source: Path) -> str:
     raw = wanted or source.name.partition(".")[0] or folder.resolve().name
-    name = re.sub(r"[^a-z0-9-]+", "-", raw.lower()).strip("-")[:63]
+    name = re.sub(r"[^a-z0-9-]+", "-", raw.lower()).strip("-")[:63].rstrip("-")
     return name or "model"
 
 
 def _quoted(text: str) -> str:
+    if not text.isprintable():
+        return json.dumps(text)
     plain = re.fullmatch(r"[A-Za-z_][\w./-]*", text) and text.lower() not in (
         "yes",
         "no",
