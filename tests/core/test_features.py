@@ -254,3 +254,13 @@ def test_no_rows_make_an_empty_matrix() -> None:
     transform = fitted(_TRAINED, timeParts=_PARTS)
     width = len(transform.names)
     assert transform.apply(_TRAINED[:0]).shape == transform.apply_rows([], []).shape == (0, width)
+
+
+def test_codes_that_a_frame_holds_as_floats_beside_missing_ones_are_the_same_categories() -> None:
+    table = frame(code=["3", "3", "4", None])
+    transform = fitted(table)
+    rows = [{"code": 3}, {"code": None}, {"code": 4}, {"code": True}, {"code": 3.5}]
+    as_floats = pd.DataFrame({"code": [3.0, np.nan, 4.0]})
+    assert transform.apply(as_floats).tolist() == [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
+    same(transform.apply(as_floats), transform.apply_rows(rows[:3], [_START] * 3))
+    assert transform.apply_rows(rows[3:], [_START] * 2).tolist() == [[0, 0, 0], [0, 0, 0]]

@@ -41,7 +41,7 @@ class Story:
         return np.array([np.nan if one is None else float(one) for one in predictions])
 
     def value(self, which: str, chosen: np.ndarray | None = None, metric: str = "") -> float | None:
-        """A metric of the loop or of the frozen model over the chosen rows; None over none, or if one lacks a number."""
+        """A metric of the loop or of the frozen model over the chosen rows; None over none, or if a number lacks."""
         predicted = self._loop if which == "loop" else self._frozen
         truth = self._truth
         if chosen is not None:
