@@ -169,3 +169,30 @@ def test_nothing_to_resume(lab: Laboratory) -> None:
         resume(lab.store, lab.runs, ran.run.run_id)
     with pytest.raises(PipelineRefused, match="no run nowhere"):
         resume(lab.store, lab.runs, "nowhere")
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def drawn(data: dsl.Output[dsl.Dataset]) -> str:
+    import uuid
+
+    text = uuid.uuid4().hex
+    with open(data.path, "w") as file:
+        file.write(text)
+    return text
+
+
+@dsl.pipeline(name="drawn-pipeline")
+def drawing(gate: str, marks: str) -> str:
+    first = drawn()
+    follows = say(text=first.outputs["Output"])
+    shut = open_only_if(gate=gate, marks=marks, name="shut")
+    return say(text=f"{follows.output} {read(data=first.outputs['data']).output}").after(shut).output
+
+
+def test_resume_repeats_what_followed_from_something_that_is_different_now(lab: Laboratory, marks: Path) -> None:
+    ran = lab.run(drawing, gate=str(lab.folder / "gate"), marks=str(marks))
+    assert ran.states()["say"] == "SUCCEEDED"
+    Path(ran.tasks["drawn"].outputs["data"]["uri"]).unlink()
+    (lab.folder / "gate").touch()
+    first, second = _resume(lab, ran).output.split()
+    assert first == second

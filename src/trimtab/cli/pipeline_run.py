@@ -6,8 +6,7 @@ import contextlib
 import json
 import secrets
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,32 +100,39 @@ def _execute(run: Run, wanted: Wanted) -> RunRecord:
     host = WarmHost()
     with TaskDisplay(f"{run.record.pipeline}  run {run.record.run_id}", run.notes) as display:
         options = Options(wanted.jobs or default_jobs(), wanted.cache, display.take)
-        stops: list[Callable[[], None]] = []
-
-        def stopping(execution: Execution) -> None:
-            stops.append(lambda: execution.stop("interrupted by a person", exit_tasks=True))
-
+        interrupts = _Interrupts()
         try:
-            with _signals(stops):
-                return run.execute(host, options, stopping)
+            with interrupts:
+                return run.execute(host, options, interrupts.reach)
         finally:
             host.close()
 
 
-@contextmanager
-def _signals(stops: list[Callable[[], None]]) -> Iterator[None]:
+class _Interrupts:
     """Ctrl-C and SIGTERM stop the run in order: tasks end, exit tasks run, the run can be resumed."""
 
-    def stop(_: int, __: FrameType | None) -> None:
-        for one in stops:
-            one()
+    def __init__(self) -> None:
+        self._execution: Execution | None = None
+        self._asked = False
+        self._before: dict[signal.Signals, Any] = {}
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def reach(self, execution: Execution) -> None:
+        """This is what to stop; at once, if it was asked for already."""
+        self._execution = execution
+        if self._asked:
+            self._stop()
+
+    def __enter__(self) -> None:
+        self._before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _stop(self, _: int = 0, __: FrameType | None = None) -> None:
+        self._asked = True
+        if self._execution is not None:
+            self._execution.stop("interrupted by a person", exit_tasks=True)
 
 
 def _print_end(ended: RunRecord, told: Mapping[str, Any]) -> None:
