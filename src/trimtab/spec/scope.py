@@ -31,8 +31,10 @@ class Metric(Section):
     @model_validator(mode="before")
     @classmethod
     def _kind_of_known(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.get("kind") is None and given.get("name") in KNOWN:
-            return {**given, "kind": KNOWN[str(given["name"])].kind}
+        if isinstance(given, Mapping) and given.get("kind") is None:
+            name = given.get("name")
+            if isinstance(name, str) and name in KNOWN:  # a list or a mapping has no hash
+                return {**given, "kind": KNOWN[name].kind}
         return given
 
 

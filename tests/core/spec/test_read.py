@@ -105,6 +105,7 @@ ONE_PROBLEM = [
         "twice",
         "",
     ),
+    (_with(scope="{problem: classification, metrics: [{name: []}]}"), 5, "spec.scope.metrics[0].name", "text", ""),
     (_with(data="    split: {by: entity}\n"), 10, "spec.data.split.by", "data.entity", ""),
     (_with(data="    ignore: [a, fraud]\n"), 10, "spec.data.ignore[1]", "is the label", ""),
     (_with(data="    contract:\n      a: {min: 3, max: 2}\n"), 11, "spec.data.contract.a.min", "above max", ""),
