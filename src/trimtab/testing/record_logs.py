@@ -55,7 +55,13 @@ class RecordLogSuite:
         assert {"id", "time", "scores"} <= set(found.schema.names)
 
     def test_records_are_read_as_they_were_before_and_after_settling(self, log: Log) -> None:
-        odd = {"features": '{"é\\n":"\\u0000"}', "prediction": "", "scores": None, "latency_ms": 1e300, "attempt": 2}
+        odd: dict[str, Any] = {
+            "features": '{"é\\n":"\\u0000"}',
+            "prediction": "",
+            "scores": None,
+            "latency_ms": 1e300,
+            "attempt": 2,
+        }
         log.writer.append([record("one"), record("two\r\n\u2028", **odd)])
         before = sorted(log.reader.read(*ALWAYS).to_pylist(), key=lambda row: str(row["id"]))
         log.writer.close()
