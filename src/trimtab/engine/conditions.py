@@ -12,9 +12,22 @@ strict reading fails, a quote that does not end an operand is read as part of th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from trimtab.engine.condition_values import (
+    CASTS,
+    ConditionError,
+    Expression,
+    Inputs,
+    boolean,
+    cast,
+    compare,
+    input_of,
+    logic,
+)
+
+__all__ = ["Condition", "ConditionError", "parse"]
 
 MOST_CHARACTERS = 20_000
 MOST_DEPTH = 50
@@ -29,20 +42,12 @@ _CODES = {"x": 2, "X": 2, "u": 4, "U": 8}
 # What may follow a literal in text of the compiler; anything else means the quote belongs to the literal.
 _AFTER = re.compile(r"\s*(?:$|\)|&&|\|\||==|!=|<=|>=|<|>)")
 
-Inputs = Mapping[str, Any]
-Expression = Callable[[Inputs], Any]
-
-
-class ConditionError(ValueError):
-    """A condition that cannot be read, or has no value for these inputs."""
-
 
 @dataclass(frozen=True)
 class Condition:
-    """A parsed condition; `names` are the inputs it reads, `strict` says whether it is proper CEL."""
+    """A parsed condition; `strict` says whether it is proper CEL, which a cluster asks for."""
 
     text: str
-    names: frozenset[str]
     strict: bool
     _expression: Expression
 
@@ -73,7 +78,7 @@ def _read(text: str, strict: bool) -> Condition:
     reader.skip()
     if reader.at < len(text):
         raise reader.error("the end")
-    return Condition(text, frozenset(reader.names), strict, expression)
+    return Condition(text, strict, expression)
 
 
 class _Reader:
@@ -82,7 +87,6 @@ class _Reader:
     def __init__(self, text: str, strict: bool) -> None:
         self.text, self.strict = text, strict
         self.at = 0
-        self.names: set[str] = set()
 
     def error(self, wanted: str) -> ConditionError:
         found = self.text[self.at : self.at + 20] or "the end"
@@ -105,13 +109,13 @@ class _Reader:
         parts = [self.both(depth)]
         while self.take("||"):
             parts.append(self.both(depth))
-        return parts[0] if len(parts) == 1 else _logic(parts, decisive=True)
+        return parts[0] if len(parts) == 1 else logic(parts, decisive=True)
 
     def both(self, depth: int) -> Expression:
         parts = [self.unary(depth)]
         while self.take("&&"):
             parts.append(self.unary(depth))
-        return parts[0] if len(parts) == 1 else _logic(parts, decisive=False)
+        return parts[0] if len(parts) == 1 else logic(parts, decisive=False)
 
     def unary(self, depth: int) -> Expression:
         if depth > MOST_DEPTH:
@@ -120,7 +124,7 @@ class _Reader:
         if self.text.startswith("!", self.at) and not self.text.startswith("!=", self.at):
             self.at += 1
             inner = self.unary(depth + 1)
-            return lambda inputs: not _boolean(inner(inputs))
+            return lambda inputs: not boolean(inner(inputs))
         return self.comparison(depth)
 
     def comparison(self, depth: int) -> Expression:
@@ -131,7 +135,7 @@ class _Reader:
             return left
         self.at = found.end()
         operator, right = found.group(), self.operand(depth)
-        return lambda inputs: _compare(operator, left(inputs), right(inputs))
+        return lambda inputs: compare(operator, left(inputs), right(inputs))
 
     def operand(self, depth: int) -> Expression:
         self.skip()
@@ -153,22 +157,21 @@ class _Reader:
         if found := _REFERENCE.match(self.text, self.at):
             self.at = found.end()
             name = found.group(1) or found.group(2)
-            self.names.add(name)
-            return lambda inputs: _input(inputs, name)
+            return lambda inputs: input_of(inputs, name)
         found = _WORD.match(self.text, self.at)
         word = found.group() if found else ""
         if word in {"true", "false", "null"}:
             self.at += len(word)
             constant = {"true": True, "false": False, "null": None}[word]
             return lambda _: constant
-        if word in _CASTS:
+        if word in CASTS:
             self.at += len(word)
             if not self.take("("):
                 raise self.error("'('")
             inner = self.either(depth + 1)
             if not self.take(")"):
                 raise self.error("')'")
-            return lambda inputs: _cast(word, inner(inputs))
+            return lambda inputs: cast(word, inner(inputs))
         raise self.error("a value")
 
     def literal(self) -> str:
@@ -217,64 +220,3 @@ class _Reader:
                 return value
             end += 1
         raise self.error("the closing quote")
-
-
-def _logic(parts: list[Expression], *, decisive: bool) -> Expression:
-    """CEL's && and ||: a decisive side wins even where the other one has no value."""
-
-    def value(inputs: Inputs) -> bool:
-        failed: ConditionError | None = None
-        for part in parts:
-            try:
-                if _boolean(part(inputs)) is decisive:
-                    return decisive
-            except ConditionError as error:
-                failed = failed or error
-        if failed is not None:
-            raise failed
-        return not decisive
-
-    return value
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ConditionError(f"{value!r} is neither true nor false")
-    return value
-
-
-def _input(inputs: Inputs, name: str) -> Any:
-    if name not in inputs:
-        raise ConditionError(f"the condition reads {name}, which has no value")
-    return inputs[name]
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    return "number" if isinstance(value, int | float) else type(value).__name__
-
-
-def _compare(operator: str, left: Any, right: Any) -> bool:
-    alike = _kind(left) == _kind(right)
-    if operator in {"==", "!="}:
-        return (alike and left == right) is (operator == "==")
-    if not alike or _kind(left) not in {"bool", "number", "str"}:
-        raise ConditionError(f"{left!r} {operator} {right!r}: values of unlike types have no order")
-    if operator in {"<", ">="}:
-        return bool(left < right) is (operator == "<")
-    return bool(left > right) is (operator == ">")
-
-
-_CASTS = {"int", "double", "string"}
-
-
-def _cast(word: str, value: Any) -> Any:
-    try:
-        if word == "int":
-            return int(value) if not isinstance(value, str) else int(value, 10)
-        if word == "double":
-            return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ConditionError(f"{word}({value!r}) has no value") from None
-    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)

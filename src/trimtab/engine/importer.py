@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engine import ir, placeholders, support
+from trimtab.engine.decode import whole
 from trimtab.engine.executor_io import TaskFolder, executor_input
 from trimtab.engine.outcome import Done, Outcome
 from trimtab.engine.values import Artifact, Values, digest_of, local_path
@@ -60,7 +61,7 @@ def _imported(
     path = local_path(uri)
     if path is None or not path.exists():
         raise ValueError(f"{uri} is not there: the importer needs an absolute path of an existing file or folder")
-    metadata = placeholders.resolve(ir.whole(dict(importer.get("metadata", {}))), told, names)
+    metadata = placeholders.resolve(whole(dict(importer.get("metadata", {}))), told, names)
     name, spec = next(iter(component.outputs.artifacts.items()))
     made = Artifact(name, str(path), spec.title, spec.version, metadata, digest_of(uri))
     return Values({}, {name: (made,)})

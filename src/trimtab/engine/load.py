@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from trimtab.engine import ir, support
+from trimtab.engine import decode, ir, support
 from trimtab.errors import PipelineRefused
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -45,7 +45,7 @@ def load(path: Path) -> Loaded:
     if found:
         raise PipelineRefused(f"{path}: " + "; ".join(found))
     try:
-        loaded = ir.pipeline(document, platform)
+        loaded = decode.pipeline(document, platform)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PipelineRefused(f"{path}: no compiled KFP pipeline: {type(error).__name__} {error}") from error
     return Loaded(loaded, source, tuple(support.notes(document, platform)))

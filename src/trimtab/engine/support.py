@@ -7,8 +7,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from trimtab.engine import conditions, fields
 from trimtab.engine.executors import NotPythonError, python_program, requirements
 from trimtab.engine.selectors import SelectorError, check_selector
@@ -51,6 +49,13 @@ def notes(document: Mapping[str, Any], platform: Mapping[str, Any]) -> list[str]
         ignored = sorted(set(config) & _PLACEMENT)
         if ignored:
             found.append(f"{label}: {', '.join(ignored)} have no effect on one machine")
+    for body in (document.get("root", {}), *document.get("components", {}).values()):
+        for task, spec in body.get("dag", {}).get("tasks", {}).items():
+            condition = spec.get("triggerPolicy", {}).get("condition")
+            if condition and not conditions.parse(condition).strict:
+                found.append(
+                    f"{task}: a cluster refuses its condition, as kfp's compiler does not escape texts: {condition}"
+                )
     return found
 
 
@@ -101,6 +106,8 @@ def _container(label: str, container: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unsatisfied(text: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement  # costs 50 ms, and few pipelines need it
+
     try:
         wanted = Requirement(text)
     except InvalidRequirement:
