@@ -502,3 +502,24 @@ def test_tasks_may_have_any_name(lab: Laboratory) -> None:
         return lock().output
 
     assert lab.run(pipeline).output == "kept"
+
+
+@dsl.pipeline(name="chain-of-skips-pipeline")
+def chain_of_skips(go: bool):
+    with dsl.If(go == True):  # noqa: E712
+        used = say(text=fail().output)
+        say(text="only after").after(used)
+    with dsl.If(go == False):  # noqa: E712
+        add(a=1)
+
+
+def test_what_waits_for_a_skipped_task_is_skipped(lab: Laboratory) -> None:
+    ran = lab.run(chain_of_skips, go=True)
+    assert ran.states() == {
+        "condition-1/fail": "FAILED",
+        "condition-1/say": "SKIPPED",
+        "condition-1/say-2": "SKIPPED",
+        "condition-2": "SKIPPED",
+    }
+    ran = lab.run(chain_of_skips, go=False)
+    assert (ran.run.state, ran.states()) == ("SUCCEEDED", {"condition-1": "SKIPPED", "condition-2/add": "SUCCEEDED"})
