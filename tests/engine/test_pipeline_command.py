@@ -228,3 +228,13 @@ def test_state_is_beside_the_nearest_loop(shell: Shell) -> None:
     Shell(inner).json("run", file, "-p", "a=1")
     assert (shell.folder / ".trimtab" / "ledger.db").is_file()
     assert not (inner / ".trimtab").exists()
+
+
+def test_a_home_that_cannot_be(shell: Shell) -> None:
+    (shell.folder / "file").write_text("")
+    code, _, err = shell.run("run", shell.compile(summed), "-p", "a=1", "--home", "file")
+    assert (code, "cannot keep runs in" in err) == (2, True)
+    (shell.folder / "state").mkdir()
+    (shell.folder / "state" / "ledger.db").write_bytes(b"no ledger" * 1000)
+    code, _, err = shell.run("run", shell.compile(summed), "-p", "a=1", "--home", "state")
+    assert (code, "is damaged" in err) == (1, True)

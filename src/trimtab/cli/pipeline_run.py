@@ -69,15 +69,22 @@ def _prepared(wanted: Wanted, home: Home) -> tuple[Run, RunStore]:
     if wanted.resume is not None:
         if wanted.parameters or wanted.file is not None:
             raise PipelineRefused("--resume takes the pipeline and parameters of that run: give neither FILE nor -p")
-        store = SqlRuns(ledger_engine(home.make().ledger))
+        store = _store(home)
         return resume(store, home.runs, find_run(wanted.resume, store).run_id), store
     if wanted.file is None:
         raise PipelineRefused("which pipeline? Give the YAML that kfp's compiler wrote, or --resume RUN")
     loaded = load(wanted.file)
     given = typed(wanted.parameters, loaded.pipeline.root.inputs)
     run_id = f"{segment(loaded.pipeline.name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    store = SqlRuns(ledger_engine(home.make().ledger))
+    store = _store(home)
     return prepare(store, home.runs, run_id, loaded, given), store
+
+
+def _store(home: Home) -> SqlRuns:
+    try:
+        return SqlRuns(ledger_engine(home.make().ledger))
+    except OSError as error:
+        raise PipelineRefused(f"cannot keep runs in {home.root}: {error.strerror}. Give another --home") from error
 
 
 def typed(texts: tuple[str, ...], interface: Interface) -> Mapping[str, Any]:
