@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import DataRefused
 from trimtab.spec.document import LoopSpec, Metadata, ModelLoop
+from trimtab.spec.section import format_duration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +63,26 @@ def moment(text: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+@contextmanager
+def ended_after(limit: timedelta, setting: str) -> Iterator[None]:
+    """End this process with exit code 1 and a sentence if the block lasts longer than `setting` allows.
+
+    The work may be inside a library that no exception can reach, so the whole task ends, as a cluster would end it.
+    """
+
+    def end() -> None:
+        print(f"stopped: {setting} allows {format_duration(limit)}. Allow more, or give it less to do", flush=True)
+        os._exit(1)
+
+    timer = threading.Timer(limit.total_seconds(), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def feedback(found: Document, predictions: str, labels: str, at: datetime) -> pd.DataFrame | None:
     """Served rows with labels as known at `at`, or None where there is no log."""
     data = found.spec.data
@@ -87,7 +111,8 @@ def _joined(found: Document, at: datetime, predictions: str, labels: str, since:
 
     until = at + timedelta(microseconds=1)
     told = RecordFolder(Path(predictions), PREDICTIONS).read(since, until)
-    return join(told, RecordFolder(Path(labels), LABELS).read(since, until), at, found.spec.data.label.delay)
+    known = RecordFolder(Path(labels), LABELS).read(since, until)
+    return join(told, known, at, found.spec.data.label.delay, numbers=found.spec.scope.problem == "regression")
 
 
 def _logged_columns(answers: pd.DataFrame) -> list[str]:

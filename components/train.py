@@ -14,13 +14,14 @@ def train(
 
     import pandas as pd
 
-    from trimtab.components.reading import document
+    from trimtab.components.reading import document, ended_after
     from trimtab.stages.features import Transform
     from trimtab.stages.fitting import target
     from trimtab.stages.train import fit, save
 
     found, rows = document(loop), pd.read_parquet(train.path)
     fitted = Transform.from_json(Path(transform.path).read_bytes())
-    estimator = fit(found.spec.training, found.spec.scope.problem, fitted.apply(rows), target(found, rows))
+    with ended_after(found.spec.training.timeout, "training.timeout"):
+        estimator = fit(found.spec.training, found.spec.scope.problem, fitted.apply(rows), target(found, rows))
     model.metadata["framework"] = found.spec.training.framework
     return save(estimator, Path(model.path))

@@ -92,8 +92,10 @@ class Collector:
         self.compact()
 
 
-def application(collector: Collector, virtual_time: bool, every_seconds: float = _EVERY_SECONDS) -> FastAPI:
-    """The HTTP face."""
+def application(
+    collector: Collector, virtual_time: bool, every_seconds: float = _EVERY_SECONDS, numbers: bool = False
+) -> FastAPI:
+    """The HTTP face; with `numbers` a label that is no number is refused."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -116,7 +118,7 @@ def application(collector: Collector, virtual_time: bool, every_seconds: float =
         if token and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             raise HTTPException(401, f"a bearer token is wanted (the one in {_TOKEN} of the collector)")
         time = read_time(request.headers.get(VIRTUAL_TIME) if virtual_time else None)
-        labels = read(await request.body())
+        labels = read(await request.body(), numbers)
         try:
             return JSONResponse({"accepted": collector.take(labels, time)}, 202)
         except StorageFull as error:
@@ -176,6 +178,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", required=True, type=int, help="port to listen on")
     parser.add_argument("--every", type=float, default=_EVERY_SECONDS, help="seconds between two passes over the logs")
+    parser.add_argument("--numbers", action="store_true", help="every label must be a number")
     parser.add_argument("--accept-time-header", action="store_true", help="replay: calls carry their own time")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -183,7 +186,8 @@ def main() -> None:
         collector = Collector(arguments.home)
         family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
         with socket.create_server((arguments.host, arguments.port), family=family, backlog=2048) as listening:
-            asyncio.run(_serve(application(collector, arguments.accept_time_header, arguments.every), listening))
+            app = application(collector, arguments.accept_time_header, arguments.every, arguments.numbers)
+            asyncio.run(_serve(app, listening))
     except StorageFull as error:
         sys.exit(f"the collector cannot start: {error}")
     except (OSError, OverflowError) as error:

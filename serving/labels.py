@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import orjson
@@ -44,8 +45,11 @@ class Labels(BaseModel):
     labels: list[Label] = Field(min_length=1, max_length=MOST_LABELS)
 
 
-def read(body: bytes) -> list[Label]:
-    """One label or many; raises Malformed for what is no JSON, Refused with the place of each problem for the rest."""
+def read(body: bytes, numbers: bool = False) -> list[Label]:
+    """One label or many; raises Malformed for what is no JSON, Refused with the place of each problem for the rest.
+
+    With `numbers` every label must be a number, or text that is one.
+    """
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -59,7 +63,16 @@ def read(body: bytes) -> list[Label]:
     for number, one in enumerate(labels):
         if len(one.text) > _LONGEST_LABEL:
             raise Refused(f"labels.{number}: the label has {len(one.text)} characters; at most {_LONGEST_LABEL}")
+        if numbers and not _is_number(one.label):
+            raise Refused(f"labels.{number}: the label {one.text[:40]!r} is no number, and this loop predicts one")
     return labels
+
+
+def _is_number(label: bool | int | float | str) -> bool:
+    try:
+        return not isinstance(label, bool) and math.isfinite(float(label))
+    except (ValueError, OverflowError):
+        return False
 
 
 def _sentence(error: Any) -> str:

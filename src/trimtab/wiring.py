@@ -172,7 +172,12 @@ def _served(document: ModelLoop, path: Path, home: Home, port: int | None, virtu
         prediction_log=home.predictions,
         accept_time_header=virtual_time,
     )
-    collector = CollectorProcess(home.root / "collector", home=home.root, accept_time_header=virtual_time)
+    collector = CollectorProcess(
+        home.root / "collector",
+        home=home.root,
+        accept_time_header=virtual_time,
+        numbers=document.spec.scope.problem == "regression",
+    )
     return _world(document, path, home, servers, EnvoyRouter(home.router, serving), collector)
 
 

@@ -245,3 +245,16 @@ def test_a_million_records_join_in_seconds() -> None:
     rows = result.scored("1")
     assert len(rows.frame(["x", "y"])) == len(rows) > 200_000
     assert time.process_time() - began < 20
+
+
+def test_labels_that_are_no_number_are_counted_and_left_out_where_a_number_is_predicted() -> None:
+    found = join(
+        pa.Table.from_pylist([told("a", 1, prediction="2.5"), told("b", 2, prediction="3.5")], PREDICTIONS),
+        pa.Table.from_pylist([label("a", 3, "2"), label("b", 3, "abc"), label("b", 4, "nan")], LABELS),
+        at(5),
+        timedelta(0),
+        numbers=True,
+    )
+    truth, prediction = found.scored().numbers()
+    assert (truth.tolist(), prediction.tolist()) == ([2.0], [2.5])
+    assert (found.counts.labels, found.counts.unusable_labels, found.counts.matured) == (3, 2, 1)

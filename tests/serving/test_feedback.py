@@ -15,6 +15,8 @@ from trimtab.adapters.records.parquet import RecordFolder
 from trimtab.adapters.records.schema import LABELS
 from trimtab.errors import StorageFull
 from trimtab.serving.collector import Collector, application
+from trimtab.serving.labels import read
+from trimtab.serving.refusals import Refused
 
 _PATH = "/v1/feedback"
 
@@ -159,3 +161,12 @@ def test_any_body_is_accepted_or_told_what_is_wrong(tmp_path_factory: pytest.Tem
     status, answer = server.post(body)
     assert status in (202, 400, 422)
     assert len(server.labels()) == (answer["accepted"] if status == 202 else 0)
+
+
+@pytest.mark.parametrize("label", ["abc", True, "nan", "1e999"])
+def test_a_label_that_is_no_number_is_refused_where_a_number_is_predicted(label: Any) -> None:
+    body = json.dumps({"id": "a", "label": label}).encode()
+    assert read(body)
+    with pytest.raises(Refused, match="no number"):
+        read(body, numbers=True)
+    assert [one.text for one in read(b'{"labels": [{"id": "a", "label": 1.5}, {"id": "b", "label": "2"}]}', True)]

@@ -56,7 +56,7 @@ def run_here(wanted: Wanted) -> int:
             told: dict[str, Any] = {"state": "REFUSED", "output": None, "run": None, "tasks": [], "reason": str(error)}
             print(json.dumps(told, indent=2))
         raise
-    ended = _execute(run, wanted)
+    ended = _execute(run, wanted, home)
     view = json_of(ended, store)
     if wanted.as_json:
         print(json.dumps(view, indent=2))
@@ -103,8 +103,8 @@ def typed(texts: tuple[str, ...], interface: Interface) -> Mapping[str, Any]:
     return found
 
 
-def _execute(run: Run, wanted: Wanted) -> RunRecord:
-    host = WarmHost()
+def _execute(run: Run, wanted: Wanted, home: Home) -> RunRecord:
+    host = WarmHost(home.runs / "host.log")
     with TaskDisplay(f"{run.record.pipeline}  run {run.record.run_id}", run.notes) as display:
         options = Options(wanted.jobs or default_jobs(), wanted.cache, display.take)
         interrupts = _Interrupts()

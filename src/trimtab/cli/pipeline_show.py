@@ -79,8 +79,7 @@ def list_runs(limit: int, home: Path | None, as_json: bool) -> None:
     for run in found:
         started = f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}"
         table.add_row(escape(run.run_id), run.state, started, _shown(_seconds(run)), escape(run.pipeline))
-    table.columns[0].no_wrap = True  # a run's id is there to be copied
-    Console(soft_wrap=True).print(table if found else "no runs yet; make one with: trimtab pipeline run FILE.yaml")
+    _console().print(table if found else "no runs yet; make one with: trimtab pipeline run FILE.yaml")
 
 
 def show_run(name: str, home: Path | None, as_json: bool) -> None:
@@ -95,7 +94,7 @@ def show_run(name: str, home: Path | None, as_json: bool) -> None:
             json.dumps({**told, "tasks": [{**one, "inputs": inputs[one["path"]]} for one in told["tasks"]]}, indent=2)
         )
         return
-    console = Console()
+    console = _console()
     console.print(f"[bold]{escape(run.pipeline)}[/]  {escape(run.run_id)}  {run.state}", highlight=False)
     if run.reason:
         console.print(run.reason, markup=False, highlight=False)
@@ -127,6 +126,12 @@ def print_logs(name: str, task: str | None, home: Path | None) -> None:
         except OSError as error:
             raise Refused(f"{one.path}: its log {one.log} cannot be read ({error.strerror})") from error
         sys.stdout.buffer.flush()
+
+
+def _console() -> Console:
+    """As wide as the terminal; wide where there is none, so that scripts find one run or task a line."""
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
 
 
 def _store(home: Home) -> RunStore:

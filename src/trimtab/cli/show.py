@@ -89,7 +89,8 @@ def _status_rows(view: Mapping[str, Any]) -> list[tuple[str, str]]:
             (
                 "labels",
                 f"{counts['labels']:,} received: {counts['matured']:,} matured, {counts['early']:,} early, "
-                f"{counts['duplicate_labels']:,} repeated, {counts['unknown_ids']:,} of unknown ids",
+                f"{counts['duplicate_labels']:,} repeated, {counts['unknown_ids']:,} of unknown ids"
+                + (f", {counts['unusable_labels']:,} that are no number" if counts.get("unusable_labels") else ""),
             )
         )
     if view["alarms"]:

@@ -50,7 +50,8 @@ def gather(
     first = min(since, state.release.started) if state.release else since
     until = now + timedelta(microseconds=1)
     # Labels are not older than their predictions but for clocks that differ; `before_prediction` counts such.
-    cohort = join(predictions.read(first, until), labels.read(first, until), now, delay)
+    numbers = spec.scope.problem == "regression"
+    cohort = join(predictions.read(first, until), labels.read(first, until), now, delay, numbers=numbers)
     return Evidence(
         quality=_quality(spec, cohort, state.champion, since, _holdout(champion)),
         comparison=_comparison(spec, cohort, state),

@@ -21,6 +21,7 @@ from trimtab.stages.logrecords import (
     PREDICTION_COLUMNS,
     group_codes,
     last_of_each,
+    numeric,
     read_records,
     seen_at,
     text_ranks,
@@ -62,6 +63,8 @@ class Counts:
     """Matured answers whose label took longer than the delay."""
     before_prediction: int
     """Answers whose label had arrived before the prediction was made; used, but worth a look."""
+    unusable_labels: int = 0
+    """Label records that are no number where one is predicted; not used."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Scored:
         return len(self.ids)
 
     def numbers(self) -> tuple[np.ndarray, np.ndarray]:
-        """(truth, prediction) as float64, for regression; raises DataRefused for a label that is no number."""
+        """(truth, prediction) as float64, for regression; raises DataRefused unless joined with `numbers`."""
         truth = pd.to_numeric(pd.Series(self.truth, dtype=object), errors="coerce").to_numpy(dtype=np.float64)
         if not np.isfinite(truth).all():
             at = int(np.flatnonzero(~np.isfinite(truth))[0])
@@ -144,17 +147,24 @@ class Cohort:
 
 
 def join(
-    predictions: pd.DataFrame | pa.Table, labels: pd.DataFrame | pa.Table, now: datetime, delay: timedelta
+    predictions: pd.DataFrame | pa.Table,
+    labels: pd.DataFrame | pa.Table,
+    now: datetime,
+    delay: timedelta,
+    *,
+    numbers: bool = False,
 ) -> Cohort:
     """Join records of the two logs by id as known at `now`.
 
     Records dated after `now` are not looked at, neither predictions nor labels. THE answer of an id is its non-shadow
     record with the highest attempt (the latest of equals). Of several labels of an id the last to arrive counts.
-    Order and repetition of the records do not matter.
+    Order and repetition of the records do not matter. `numbers`: labels are numbers, and others are left out.
     """
     moment = np.datetime64(now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now, "us")
     told = seen_at(read_records(predictions, PREDICTION_COLUMNS, "prediction"), moment)
-    truth, counts = _final_labels(seen_at(read_records(labels, LABEL_COLUMNS, "label"), moment))
+    labelled = seen_at(read_records(labels, LABEL_COLUMNS, "label"), moment)
+    truth, counts = _final_labels(numeric(labelled) if numbers else labelled)
+    counts |= {"labels": labelled.num_rows, "unusable_labels": labelled.num_rows - counts["labels"]}
     live = told.filter(pc.invert(told["shadow"]))
     answers = live.take(pa.array(_last_attempts(live, by_version=False)))
     aside = told.filter(told["shadow"])

@@ -77,3 +77,9 @@ def last_of_each(groups: np.ndarray, *keys: np.ndarray) -> np.ndarray:
         return order
     ordered = groups[order]
     return np.sort(order[np.append(ordered[1:] != ordered[:-1], True)])
+
+
+def numeric(table: pa.Table) -> pa.Table:
+    """The label records whose label is a finite number."""
+    values = pd.to_numeric(pd.Series(table["label"].to_pylist(), dtype=object), errors="coerce")
+    return table.filter(pa.array(np.isfinite(values.to_numpy(dtype=np.float64))))

@@ -131,7 +131,8 @@ class Memory:
 
     def _joined(self, at: datetime) -> Cohort:
         told, known = self.predictions.read(*_ALWAYS), self.labels.read(*_ALWAYS)
-        return join(told, known, at, self.document.spec.data.label.delay)
+        numbers = self.document.spec.scope.problem == "regression"
+        return join(told, known, at, self.document.spec.data.label.delay, numbers=numbers)
 
     def _train(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         spec, at = self.document.spec, datetime.fromisoformat(str(parameters["as_of"]))

@@ -23,12 +23,13 @@ class CollectorProcess:
         *,
         home: Path,
         accept_time_header: bool = False,
+        numbers: bool = False,
         command: Sequence[str] = COLLECTOR,
         patience: Patience | None = None,
     ) -> None:
-        """End what a killed controller left behind in `folder`."""
+        """End what a killed controller left behind in `folder`. `numbers`: every label must be a number."""
         self._folder, self._home, self._command = folder.resolve(), home.resolve(), tuple(command)
-        self._flags = ["--accept-time-header"] if accept_time_header else []
+        self._flags = ["--accept-time-header"] * accept_time_header + ["--numbers"] * numbers
         self._patience = patience or Patience()
         self._prober = ThreadPoolExecutor(1, "trimtab-probe")
         self._server: SupervisedServer | None = None
