@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from trimtab.engine.host import MOST_LINE_BYTES
 from trimtab.errors import TrimtabError
@@ -55,7 +55,9 @@ class Job:
 class WarmHost:
     """Runs jobs in children of one warm process. Safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: Path | None = None) -> None:
+        """The host writes what it has to say to `log`, such as warnings of libraries; without one it is not kept."""
+        self._log = log
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -142,13 +144,14 @@ class WarmHost:
         ours, theirs = socket.socketpair()
         environment = {**_THREADS, **os.environ, "_KFP_RUNTIME": "true"}
         try:
-            with theirs:
+            with theirs, self._said() as said:
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", _HOST, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
+                    stderr=said,
                     start_new_session=True,
                 )
         except OSError as error:
@@ -159,6 +162,12 @@ class WarmHost:
             target=self._listen, args=(ours, self._process), name="trimtab-engine-host", daemon=True
         ).start()
         return ours
+
+    def _said(self) -> IO[bytes]:
+        if self._log is None:
+            return Path(os.devnull).open("ab")
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        return self._log.open("ab")
 
     def _listen(self, channel: socket.socket, process: subprocess.Popen[bytes]) -> None:
         with channel, contextlib.suppress(OSError), channel.makefile("rb") as lines:
@@ -175,8 +184,9 @@ class WarmHost:
         for pid in pids:  # the host's end kills its children, not what those started
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
+        where = f"; its last words may be in {self._log}" if self._log else ""
         for ended in lost.values():
-            ended(Ended(reason="the engine's host process died"))
+            ended(Ended(reason=f"the engine's host process died{where}"))
 
     def _take(self, event: dict[str, Any]) -> None:
         name = event["id"]

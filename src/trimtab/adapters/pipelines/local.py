@@ -37,7 +37,7 @@ class LocalRunner(PipelineRunner):
         """
         self._store, self._folder = store, folder
         self._options = Options(jobs or default_jobs(), observer=observer)
-        self._host = WarmHost()
+        self._host = WarmHost(folder / "host.log")
         self._lock = threading.Lock()
         self._running: dict[str, threading.Thread] = {}
         self._executions: dict[str, Execution] = {}

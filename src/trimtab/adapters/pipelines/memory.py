@@ -14,7 +14,7 @@ from trimtab.ports.pipelines import PipelineRunner, RunRequest, RunView
 Work = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-class Interrupted(Exception):  # noqa: N818 - what a callable raises to end as a killed process would
+class Interrupted(Exception):
     """The work was cut off; starting the same key again takes it up."""
 
 
