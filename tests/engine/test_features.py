@@ -29,6 +29,7 @@ from parts import (
 )
 
 from trimtab.engine.warm import WarmHost
+from trimtab.errors import PipelineRefused
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -331,8 +332,11 @@ def test_importer(lab: Laboratory, tmp_path: Path) -> None:
         ran = lab.run(pipeline, uri=uri)
         assert ran.output == "imported"
         assert ran.tasks["importer"].outputs["artifact"]["metadata"] == {"by": "hand", "n": 2}
-    for uri in ("gs://bucket/x", "s3://bucket/x", str(tmp_path / "missing"), "relative/path", ""):
+    for uri in (str(tmp_path / "missing"), "relative/path", ""):
         assert lab.run(pipeline, uri=uri).run.state == "FAILED"
+    for uri in ("gs://bucket/x", "s3://bucket/x"):
+        with pytest.raises(PipelineRefused, match="parameter uri: .*not on this machine"):
+            lab.run(pipeline, uri=uri)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -11,11 +11,24 @@ from trimtab.engine.decode import whole
 from trimtab.engine.executor_io import TaskFolder, executor_input
 from trimtab.engine.outcome import Done, Outcome
 from trimtab.engine.values import Artifact, Values, digest_of, local_path
+from trimtab.errors import PipelineRefused
 from trimtab.ports.runs import TaskRecord
 
 if TYPE_CHECKING:
     from trimtab.engine.execution import Execution
     from trimtab.engine.stage import Place
+
+
+def refuse_remote(pipeline: ir.Pipeline, parameters: Mapping[str, Any]) -> None:
+    """Raise PipelineRefused for an importer that takes its URI from a parameter which names another machine."""
+    found: list[str] = []
+    for task in (pipeline.root.tasks or {}).values():
+        executor = pipeline.executors.get(pipeline.components[task.component].executor, {})
+        source = task.parameters.get("uri")
+        if "importer" in executor and source is not None and source.kind == "input":
+            found += support.remote(f"parameter {source.name}", str(parameters.get(source.name, "")))
+    if found:
+        raise PipelineRefused(f"{pipeline.name}: " + "; ".join(found))
 
 
 def import_artifact(

@@ -42,6 +42,8 @@ def problems(document: Mapping[str, Any], platform: Mapping[str, Any]) -> list[s
 def notes(document: Mapping[str, Any], platform: Mapping[str, Any]) -> list[str]:
     """What is accepted but has no effect here, in sentences."""
     found = []
+    if document.get("defaultPipelineRoot"):
+        found.append(f"pipeline_root {document['defaultPipelineRoot']}: artifacts stay on this machine")
     for label, executor in document.get("deploymentSpec", {}).get("executors", {}).items():
         if executor.get("container", {}).get("resources"):
             found.append(f"{label}: resource requests and limits have no effect on one machine")
