@@ -335,7 +335,7 @@ def test_importer(lab: Laboratory, tmp_path: Path) -> None:
     for uri in (str(tmp_path / "missing"), "relative/path", ""):
         assert lab.run(pipeline, uri=uri).run.state == "FAILED"
     for uri in ("gs://bucket/x", "s3://bucket/x"):
-        with pytest.raises(PipelineRefused, match="parameter uri: .*not on this machine"):
+        with pytest.raises(PipelineRefused, match=r"parameter uri: .*not on this machine"):
             lab.run(pipeline, uri=uri)
 
 
