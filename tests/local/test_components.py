@@ -63,12 +63,12 @@ def _training(folder: Path, loop: str, code: int = 0, **more: str) -> dict[str, 
 
 def test_training_then_monitoring_from_the_compiled_files(tmp_path: Path) -> None:
     loop = _loop(tmp_path)
-    trained = _training(tmp_path, loop, as_of="2020-01-20T00:00:00+00:00")
+    trained = _training(tmp_path, loop, as_of="2020-01-24T00:00:00+00:00")
     output = dict(trained["output"])  # type: ignore[call-overload]
     assert (output["version"], output["verdict"]) == ("1", "pass")
     manifest = verify(Path(output["bundle"]), output["digest"])
-    assert manifest.as_of == "2020-01-20T00:00:00+00:00"
-    again = _training(tmp_path, loop, as_of="2020-01-22T00:00:00+00:00", champion=output["bundle"],
+    assert manifest.as_of == "2020-01-24T00:00:00+00:00"
+    again = _training(tmp_path, loop, as_of="2020-01-25T00:00:00+00:00", champion=output["bundle"],
                       champion_digest=output["digest"])  # fmt: skip
     second = dict(again["output"])  # type: ignore[call-overload]
     assert second["version"] == "2"

@@ -46,7 +46,7 @@ def orders(folder: Path, columns: list[str]) -> None:
             "items": generator.integers(1, 9, n),
         }
     )
-    chance = 1 / (1 + np.exp(-(frame["amount"] / 60 - 3 + (frame["country"] == "DE") * 1.5)))
+    chance = 1 / (1 + np.exp(-(frame["amount"] / 8 - 12 + (frame["country"] == "DE") * 6)))
     frame["fraud"] = np.where(generator.random(n) < chance, "yes", "no")
     frame[columns].to_csv(folder / "orders.csv", index=False)
 

@@ -61,6 +61,8 @@ class Hands:
             ("champion", state.champion),
             ("challenger", state.release.candidate if state.release else None),
         ):
+            if state.champion is None and alias not in self._aliases:
+                continue  # nothing was ever promoted, so no alias can be left over
             if alias not in self._aliases or self._aliases[alias] != version:
                 self._world.registry.set_alias(self._document.metadata.name, alias, version)
                 self._aliases[alias] = version

@@ -111,8 +111,10 @@ class Replay:
     def _freeze(self) -> tuple[str, Sequence[str]]:
         state = self._loop.state()
         if state.champion is None:
-            last = self.record.turns[-1].decisions[-1]["sentence"] if self.record.turns else "nothing was decided"
-            raise TrimtabError(f"no first version could be served, so there is nothing to replay: {last}")
+            decided = [one for turn in self.record.turns for one in turn.decisions]
+            ended = [one["sentence"] for one in decided if one["kind"] in ("reject", "training-failed")]
+            why = ended[-1] if ended else "nothing was decided"
+            raise TrimtabError(f"there is no first version to replay with. {why}")
         found = self._loop.registered(state.champion)
         request = ServerRequest(found.version, found.bundle, found.digest)
         give_up = time.monotonic() + _READY_SECONDS

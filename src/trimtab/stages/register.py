@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +97,25 @@ def connect(tracking_uri: str) -> MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    with _made_by_one(tracking_uri):
+        client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        client.search_experiments(max_results=1)  # makes the tracking store's tables, and the next line the registry's
+        client.search_registered_models(max_results=1)
+    return client
+
+
+@contextmanager
+def _made_by_one(tracking_uri: str) -> Iterator[None]:
+    """Two processes that migrate a new SQLite store at once fail with what looks like a circular dependency."""
+    kind, _, path = tracking_uri.partition(":///")
+    if kind != "sqlite" or not path:
+        yield
+        return
+    file = Path(path).with_name(Path(path).name + ".lock")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def find(client: MlflowClient, name: str, digest: str) -> str | None:
