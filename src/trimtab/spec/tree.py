@@ -57,7 +57,7 @@ class Tree:
         return Place(1, 1)
 
 
-class Unreadable(Exception):  # noqa: N818 - carries a problem, never reaches a person
+class Unreadable(Exception):
     """The text cannot be made a tree."""
 
     def __init__(self, place: Place, message: str, **more: str) -> None:

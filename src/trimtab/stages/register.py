@@ -91,7 +91,7 @@ def connect(tracking_uri: str) -> MlflowClient:
     import os
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     # Alembic tells every migration of a new store; a person asked for a model, not for that.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
