@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import Laboratory, Ran
 from kfp import dsl
+from laboratory import Laboratory, Ran
 from parts import IMAGE, add, read, say, write
 
 from trimtab.engine.execution import Options

@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Laboratory, Ran
 from kfp import dsl, kubernetes
+from laboratory import Laboratory, Ran
 from parts import IMAGE, fail, rest, say
 
 from trimtab.adapters.pipelines.local import LocalRunner

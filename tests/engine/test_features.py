@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import Laboratory
 from kfp import dsl
+from laboratory import Laboratory
 from parts import (
     IMAGE,
     add,

@@ -4,8 +4,8 @@ import random
 from typing import Any
 
 import pytest
-from conftest import Laboratory
 from kfp import dsl
+from laboratory import Laboratory
 from parts import add, numbers, total
 
 

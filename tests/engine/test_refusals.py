@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Laboratory
 from kfp import dsl, kubernetes
+from laboratory import Laboratory
 from parts import IMAGE, add, say
 
 from trimtab.engine.load import load

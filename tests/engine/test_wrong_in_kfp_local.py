@@ -1,8 +1,8 @@
 """The cases in which kfp.local 2.17.0 is wrong or fails (shared facts, kfp.md), run for real."""
 
 import pytest
-from conftest import Laboratory
 from kfp import dsl
+from laboratory import Laboratory
 from parts import add, join, numbers, people, read, read_all, say, shown, total, write
 
 
