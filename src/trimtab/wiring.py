@@ -5,7 +5,9 @@ Technologies are imported where they are made: looking at a ledger must not wait
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -112,13 +114,22 @@ def answers_logged(world: World, since: datetime, until: datetime) -> Mapping[st
     return dict(zip(counted["id"].to_pylist(), counted["count_all"].to_pylist(), strict=True))
 
 
-def monitoring_runs(runs: RunStore) -> list[tuple[RunRecord, str]]:
+def monitoring_runs(runs: RunStore, home: Home) -> list[tuple[RunRecord, str]]:
     """Monitoring runs that succeeded, newest first, each with the path of its report."""
     return [
-        (run, _artifact(runs.tasks(run.run_id), "report"))
+        (run, _kept(_artifact(runs.tasks(run.run_id), "report"), home.reports / f"{run.run_id}.html"))
         for run in runs.runs(_MOST_RUNS)
         if run.pipeline == "monitoring-pipeline" and run.state == "SUCCEEDED"
     ]
+
+
+def _kept(report: str, page: Path) -> str:
+    """The report under a name that a browser knows (artifacts have no ending); "" if it is gone."""
+    if not page.is_file() and Path(report).is_file():
+        page.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # somebody else looks at the same moment
+            os.link(report, page)
+    return str(page) if page.is_file() else ""
 
 
 def example_row(world: World, name: str, version: str) -> Mapping[str, Any]:

@@ -14,8 +14,9 @@ import pytest
 from trimtab.dashboard.replay_report import render
 from trimtab.decisions.drift import ColumnDrift, DriftVerdict
 from trimtab.decisions.monitoring import MonitoringVerdict, RaisedAlarm
+from trimtab.loop.monitored import monitoring_entry
 from trimtab.loop.replay import Record, lost_and_doubled
-from trimtab.loop.story import Story, labels_before_time, monitoring_entry
+from trimtab.loop.story import Story, labels_before_time
 from trimtab.loop.traffic import Answer
 from trimtab.ports.runs import RunRecord
 from trimtab.ports.turns import Turn

@@ -107,7 +107,7 @@ def _live_through(
     logged = wiring.answers_logged(world, since, until + timedelta(days=1))
     lost, doubled = lost_and_doubled(record, logged, [str(id_) for id_ in replayed["_id"]])
     summary = story.summary(lost, doubled, time.monotonic() - began, memory.peak_mb)
-    return summary, story.tell(summary, [*reversed(monitoring_entries(world.runs))], mark)
+    return summary, story.tell(summary, [*reversed(monitoring_entries(world.runs, found.home))], mark)
 
 
 def _span(frame: pd.DataFrame, since: str, until: str) -> tuple[Any, Any]:

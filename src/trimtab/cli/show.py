@@ -15,6 +15,7 @@ from trimtab import wiring
 from trimtab.cli.opening import Opened, opened
 from trimtab.decisions.state import LoopState, routes_of
 from trimtab.errors import Refused
+from trimtab.loop.home import Home
 from trimtab.loop.owner import owner_of
 from trimtab.ports.runs import RunStore
 from trimtab.ports.turns import Turn
@@ -127,7 +128,7 @@ def reports(file: Path | None, home: Path | None, open_newest: bool, as_json: bo
     found = opened(file, home)
     entries = [
         {name: entry[name] for name in ("time", "verdict", "sentence", "report")}
-        for entry in monitoring_entries(wiring.ledger(found.document, found.home).runs)
+        for entry in monitoring_entries(wiring.ledger(found.document, found.home).runs, found.home)
     ]
     if as_json:
         print(json.dumps(entries, indent=2))
@@ -146,11 +147,11 @@ def reports(file: Path | None, home: Path | None, open_newest: bool, as_json: bo
         _open(Path(entries[0]["report"]))
 
 
-def monitoring_entries(runs: RunStore) -> list[dict[str, Any]]:
+def monitoring_entries(runs: RunStore, home: Home) -> list[dict[str, Any]]:
     """What the monitoring runs found, newest first."""
-    from trimtab.loop.story import monitoring_entry
+    from trimtab.loop.monitored import monitoring_entry
 
-    return [monitoring_entry(run, report) for run, report in wiring.monitoring_runs(runs)]
+    return [monitoring_entry(run, report) for run, report in wiring.monitoring_runs(runs, home)]
 
 
 def report(file: Path | None, home: Path | None, open_it: bool) -> None:

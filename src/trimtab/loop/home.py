@@ -53,6 +53,11 @@ class Home:
         return self.root / "router"
 
     @property
+    def reports(self) -> Path:
+        """The monitoring reports, a page a run."""
+        return self.root / "reports"
+
+    @property
     def servers(self) -> Path:
         """A folder a model server: its log."""
         return self.root / "servers"

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trimtab.decisions.monitoring import MonitoringVerdict
 from trimtab.loop.replay import Record, text_of
-from trimtab.ports.runs import RunRecord
 from trimtab.ports.turns import Turn
 from trimtab.spec.document import ModelLoop
 from trimtab.stages import metrics
@@ -151,28 +149,6 @@ def labels_before_time(turns: Sequence[Turn]) -> int:
             until = decision.get("labels_until")
             found += until is not None and datetime.fromisoformat(str(until)) > turn.time
     return found
-
-
-def monitoring_entry(run: RunRecord, report: str) -> dict[str, Any]:
-    """One finished monitoring run; `report` is the path of its page."""
-    verdict = MonitoringVerdict.from_json(str(run.output["verdict"]))
-    return {
-        "time": verdict.now.isoformat(),
-        "since": f"{verdict.since:%Y-%m-%d}",
-        "verdict": verdict.verdict,
-        "sentence": verdict.sentence,
-        "report": report,
-        "alarms": [alarm.sentence for alarm in verdict.alarms],
-        "drift": [
-            {
-                "feature": column.feature,
-                "statistic": column.psi,
-                "threshold": column.threshold,
-                "drifted": column.drifted,
-            }
-            for column in verdict.drift.columns
-        ],
-    }
 
 
 def _decision(decision: Mapping[str, Any]) -> dict[str, Any]:
