@@ -1,5 +1,6 @@
 """Digests, names of folders, and what a controller does not pay for."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,6 +41,17 @@ def test_digests_of_files_and_of_nothing(tmp_path: Path) -> None:
     assert digest_of(str(tmp_path / "missing")) == digest_of("gs://bucket/x") == ""
     (tmp_path / "dangling").symlink_to("nowhere")
     assert digest_of(str(tmp_path)) != ""
+
+
+def test_a_large_artifact_is_known_by_the_times_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trimtab.engine.values.MOST_READ_BYTES", 10)
+    file = tmp_path / "file"
+    file.write_text("more than ten")
+    first = digest_of(str(file))
+    assert first.startswith("stat:")
+    assert digest_of(str(file)) == first
+    os.utime(file, ns=(1, 1))
+    assert digest_of(str(file)) != first
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trimtab.engine import ir
 
-_CHUNK = 1 << 20
+MOST_READ_BYTES = 1 << 30  # of an artifact; a larger one is known by the times of its files
 _LOCAL = "file://"
 
 
@@ -89,27 +89,29 @@ def local_path(uri: str) -> Path | None:
 
 
 def digest_of(uri: str) -> str:
-    """SHA-256 over the bytes of a file, or over names and bytes of a folder; "" where there is nothing here."""
+    """SHA-256 over the bytes of a file, or over names and bytes of a folder; "" where there is nothing here.
+
+    Over more than `MOST_READ_BYTES` it is taken of names, sizes and times of change, and begins with `stat:`.
+    """
     path = local_path(uri)
     if path is None or not path.exists():
         return ""
+    files = [(path, "")] if path.is_file() else sorted(_files(path), key=lambda one: one[1])
+    stats = [file.stat() if file.exists() else file.lstat() for file, _ in files]
+    large = sum(one.st_size for one in stats) > MOST_READ_BYTES
     whole = hashlib.sha256()
-    if path.is_file():
-        _add(whole, path)
-        return f"sha256:{whole.hexdigest()}"
-    for folder, folders, files in os.walk(path):
-        folders.sort()
-        for name in sorted(files):
-            file = Path(folder) / name
-            whole.update(f"{file.relative_to(path)}\0".encode(errors="surrogateescape"))
-            if file.is_file():  # no sockets, pipes or dangling links
-                part = hashlib.sha256()
-                _add(part, file)
-                whole.update(part.digest())
-    return f"sha256:{whole.hexdigest()}"
+    for (file, name), told in zip(files, stats, strict=True):
+        whole.update(f"{name}\0".encode(errors="surrogateescape"))
+        if large:
+            whole.update(f"{told.st_size} {told.st_mtime_ns}\0".encode())
+        elif file.is_file():  # no sockets, pipes or dangling links
+            with file.open("rb") as stream:
+                whole.update(hashlib.file_digest(stream, "sha256").digest())
+    return f"{'stat' if large else 'sha256'}:{whole.hexdigest()}"
 
 
-def _add(whole: Any, file: Path) -> None:
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            whole.update(chunk)
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            file = Path(inner) / name
+            yield file, str(file.relative_to(folder))
