@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,8 @@ def _quality(
         if known is None or known.kind != "model" or promised.name in _NEEDS_SCORES:
             continue
         found = metrics.estimate(promised.name, truth, prediction, confidence=spec.quality.confidence)
-        live[promised.name] = Estimate(float(found.value), float(found.low), float(found.high), int(found.n))
+        if isfinite(found.low) and isfinite(found.high):  # one row alone says nothing of how far the rest may be
+            live[promised.name] = found
     matured = _matured(cohort, champion)
     return Quality(live, holdout, _newest(matured["time"]), _newest(matured["label_time"]), version=champion)
 

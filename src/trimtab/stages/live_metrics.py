@@ -99,7 +99,7 @@ def _measure(
             reasons.append(f"{name} was not measured: {error}")
             continue
         if np.isfinite([one.value, one.low, one.high]).all():
-            found[name] = Estimate(float(one.value), float(one.low), float(one.high), int(one.n))
+            found[name] = one
         else:
             reasons.append(f"{name} is undefined on these {len(rows)} rows")
     return found, tuple(reasons)

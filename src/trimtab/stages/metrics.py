@@ -7,11 +7,11 @@ whose counts are multinomial (Efron & Tibshirani 1993, chapter 13, percentile in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
+from trimtab.decisions.observed import Estimate
 from trimtab.errors import DataRefused
 from trimtab.spec.metrics import KNOWN
 
@@ -20,16 +20,6 @@ _SEED = 20020101
 _BINS = 10
 _LEAST_PROBABILITY = float(np.finfo(np.float64).eps)
 _CELLS_AT_ONCE = 1 << 21
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric over n rows with its two-sided confidence interval, in the metric's unit."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 def value(

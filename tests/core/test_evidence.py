@@ -1,0 +1,84 @@
+"""Evidence from the logs can always be stored, however little there is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from trimtab.adapters.records.memory import MemoryRecords
+from trimtab.adapters.records.schema import LABELS, PREDICTIONS
+from trimtab.decisions.observed import Observed
+from trimtab.decisions.state import Cause, LoopState, Release
+from trimtab.loop.evidence import Evidence, gather
+from trimtab.spec.document import LoopSpec
+from trimtab.testing.bundles import document
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def _spec(problem: str) -> LoopSpec:
+    return document(problem, scope={"problem": problem, "metrics": _METRICS[problem]}).spec
+
+
+_METRICS = {
+    "regression": [{"name": name} for name in ("mae", "rmse", "r2")],
+    "classification": [{"name": name} for name in ("accuracy", "macro_f1", "balanced_accuracy", "log_loss")],
+}
+
+
+def _gathered(problem: str, answers: list[tuple[str, str, bool, str]], state: LoopState) -> Evidence:
+    """Answers are (version, prediction, shadow, label); an hour apart, labels half an hour later."""
+    predictions, labels = MemoryRecords(PREDICTIONS), MemoryRecords(LABELS)
+    for number, (version, prediction, shadow, label) in enumerate(answers):
+        time = T0 + number * HOUR
+        id_ = f"r{number}"
+        record: dict[str, Any] = {"id": id_, "time": time.isoformat(), "version": version, "shadow": shadow}
+        more = {"attempt": 1, "protocol": "v1", "features": "{}", "scores": None, "latency_ms": 2.0}
+        predictions.append([{**record, **more, "prediction": prediction}])
+        if shadow:
+            predictions.append([{**record, **more, "version": "1", "shadow": False, "prediction": prediction}])
+        known = (time + HOUR / 2).isoformat()
+        labels.append([{"id": id_, "label": label, "time": known, "source": "http"}])
+    return gather(_spec(problem), state, T0 + 2 * len(answers) * HOUR + HOUR, predictions, labels, None)
+
+
+def _storable(evidence: Evidence) -> Observed:
+    seen = Observed(now=T0, quality=evidence.quality, comparison=evidence.comparison, latency=evidence.latency)
+    assert seen.to_json()
+    return seen
+
+
+@pytest.mark.parametrize("problem", ["classification", "regression"])
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 40])
+def test_any_number_of_labels_can_be_stored(problem: str, rows: int) -> None:
+    state = LoopState(champion="1", champion_since=T0)
+    predicted, label = ("a", "a") if problem == "classification" else ("2.5", "3")
+    found = _storable(_gathered(problem, [("1", predicted, False, label)] * rows, state))
+    assert found.quality is not None
+    if rows == 40:
+        assert found.quality.live
+
+
+@pytest.mark.parametrize("problem", ["classification", "regression"])
+@pytest.mark.parametrize("rows", [0, 1, 2, 30])
+def test_any_number_of_compared_rows_can_be_stored(problem: str, rows: int) -> None:
+    release = Release("2", Cause("person", "person", "person:1", "asked"), T0, "shadow", T0, mirror_percent=100)
+    state = LoopState(champion="1", champion_since=T0 - HOUR, release=release)
+    predicted, label = ("a", "b") if problem == "classification" else ("2.5", "3")
+    found = _storable(_gathered(problem, [("2", predicted, True, label)] * rows, state))
+    assert found.comparison is not None
+    pairs = found.comparison.paired or found.comparison.differences
+    assert pairs is not None
+    assert pairs.n == rows
+
+
+def test_a_label_that_is_no_number_does_not_stop_a_regression() -> None:
+    state = LoopState(champion="1", champion_since=T0)
+    answers = [("1", "2.5", False, "3"), ("1", "2.5", False, "abc"), ("1", "2.5", False, "2")]
+    found = _gathered("regression", answers, state)
+    assert found.quality is not None
+    assert found.quality.live["mae"].n == 2
+    assert found.counts["unusable_labels"] == 1
