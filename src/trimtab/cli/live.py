@@ -8,6 +8,7 @@ import shlex
 import signal
 import threading
 import time
+import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -40,7 +41,7 @@ def up(file: Path | None, home: Path | None, port: int | None, every: float) -> 
         previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             loop = Loop(found.document, world, _EVIDENCE_EVERY)
-            _turn_until(stop, loop, console, every)
+            _turn_until(stop, loop, console, every, found.home.root / "controller.log")
         finally:
             console.print("stopping: the router first, then the servers, then the log writer")
             world.close()
@@ -49,21 +50,32 @@ def up(file: Path | None, home: Path | None, port: int | None, every: float) -> 
     console.print("stopped; state is kept, go on with: trimtab up")
 
 
-def _turn_until(stop: threading.Event, loop: Loop, console: Console, every: float) -> None:
+def _turn_until(stop: threading.Event, loop: Loop, console: Console, every: float, log: Path) -> None:
     told_ready = ""
     while not stop.is_set():
         began = time.monotonic()
         try:
             turn = loop.turn(datetime.now(UTC))
-        except TrimtabError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a turn stumbles over, the versions that serve go on serving
             # The next turn repeats this one; what cannot heal by itself is said again each time.
-            console.print(f"{_clock()} this turn failed and is repeated: {error}", style="red", markup=False)
+            console.print(
+                f"{_clock()} this turn failed and is repeated: {_told(error, log)}", style="red", markup=False
+            )
             stop.wait(every)
             continue
         for line in decision_lines(turn):
             console.print(f"{_clock()} {line}", markup=False, highlight=False)
         told_ready = _tell_ready(loop, console, told_ready)
         stop.wait(max(0.0, min(every, 0.5 if _starting(turn.observed) else every) - (time.monotonic() - began)))
+
+
+def _told(error: Exception, log: Path) -> str:
+    """The error in a sentence; of one that nobody foresaw the traceback goes to the log."""
+    if isinstance(error, TrimtabError):
+        return str(error)
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(f"{datetime.now(UTC).isoformat()}\n{''.join(traceback.format_exception(error))}\n")
+    return f"{type(error).__name__}: {error}. This is a fault of trimtab; please report what {log} says"
 
 
 def _starting(observed: object) -> bool:

@@ -14,13 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from trimtab.decisions.observed import Estimate
 from trimtab.errors import DataRefused
 from trimtab.spec.document import LoopSpec
 from trimtab.spec.metrics import KNOWN
 from trimtab.stages.checks import Answers, Check, Verdict, against_baseline, judge
 from trimtab.stages.checks import gates as gates_of
 from trimtab.stages.checks import slices as slices_of
-from trimtab.stages.metrics import Estimate, confusion, estimate, reliability, value
+from trimtab.stages.metrics import confusion, estimate, reliability, value
 
 __all__ = ["Check", "Estimate", "Evaluation", "analyse", "estimate"]
 

@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from trimtab.decisions.observed import Estimate
 from trimtab.errors import DataRefused
 from trimtab.spec.document import LoopSpec
 from trimtab.spec.metrics import KNOWN
 from trimtab.spec.quality import Gate, Slice
-from trimtab.stages.metrics import Estimate, estimate, value
+from trimtab.stages.metrics import estimate, value
 
 Verdict = Literal["pass", "fail", "insufficient evidence"]
 _MOST_SLICES = 50
