@@ -386,3 +386,20 @@ def test_a_task_that_waits_for_its_next_attempt_is_stopped_at_once(lab: Laborato
     running.executions[0].stop("enough", exit_tasks=False)
     ran = running.ended()
     assert (ran.run.state, ran.states()) == ("INTERRUPTED", {"fail": "CANCELLED"})
+
+
+def test_a_child_that_is_killed_before_it_has_a_task_costs_none(lab: Laboratory) -> None:
+    @dsl.pipeline(name="said-pipeline")
+    def pipeline() -> str:
+        return say(text="a" * 200_000).output
+
+    lab.run(pipeline)
+    for pause in (0.0, 0.2):
+        for child in eventually(lambda: psutil.Process(lab.host.pid).children()):
+            child.kill()
+        if pause:
+            eventually(
+                lambda: all(one.status() != psutil.STATUS_ZOMBIE for one in psutil.Process(lab.host.pid).children())
+            )
+        assert lab.run(pipeline).output == "a" * 200_000
+        assert lab.host.pid

@@ -18,12 +18,17 @@ _PR_SET_PDEATHSIG = 1
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)  # that the host has handlers for; blocked while it forks
 
 
-def become_task(order: dict[str, Any], channel: socket.socket, host: int) -> NoReturn:
-    """In the child: never returns."""
+def await_task(feed: int, channel: socket.socket, host: int) -> NoReturn:
+    """In the child: become the task that is read from the pipe `feed`, or end if there is none. Never returns."""
     code = 70
     try:
-        _isolate(order, channel, host)
-        code = _execute(order)
+        _isolate(channel, host)
+        with os.fdopen(feed, "rb") as orders:
+            line = orders.read()
+        if line:
+            order = json.loads(line)
+            _settle(order)
+            code = _execute(order)
     except BaseException:  # noqa: BLE001 - whatever it is, it goes to the log and the child must not return to the host
         with contextlib.suppress(Exception):
             traceback.print_exc()
@@ -34,7 +39,7 @@ def become_task(order: dict[str, Any], channel: socket.socket, host: int) -> NoR
         os._exit(code)
 
 
-def _isolate(order: dict[str, Any], channel: socket.socket, host: int) -> None:
+def _isolate(channel: socket.socket, host: int) -> None:
     os.setsid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != host:
@@ -45,12 +50,15 @@ def _isolate(order: dict[str, Any], channel: socket.socket, host: int) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
     channel.close()
+    with contextlib.suppress(OSError):  # if memory runs out, the kernel should end a task and not the engine
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _settle(order: dict[str, Any]) -> None:
     log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
-    with contextlib.suppress(OSError):  # if memory runs out, the kernel should end a task and not the engine
-        Path("/proc/self/oom_score_adj").write_text("500")
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
     if "numpy" in sys.modules:  # a fork copies its generator: all tasks would draw the same numbers

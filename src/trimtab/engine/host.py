@@ -20,12 +20,21 @@ import select
 import signal
 import socket
 import sys
+from dataclasses import dataclass
 from typing import Any
 
-from trimtab.engine.child import HANDLED, become_task, rehearse
+from trimtab.engine.child import HANDLED, await_task, rehearse
 from trimtab.engine.preload import import_all
 
 MOST_LINE_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Spare:
+    """A child that waits for an order on a pipe, so that forking costs no task any time."""
+
+    pid: int
+    feed: int
 
 
 class Host:
@@ -35,6 +44,7 @@ class Host:
         self._channel = channel
         self._tasks: dict[str, int] = {}
         self._imported: set[str] = set()
+        self._spare: Spare | None = None
         self._buffer = bytearray()
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._parent = os.getppid()
@@ -50,6 +60,9 @@ class Host:
         poll.register(self._wake, select.POLLIN)
         try:
             while os.getppid() == self._parent:
+                if self._spare is None and not poll.poll(0):  # nothing to do: have the next child ready
+                    with contextlib.suppress(OSError):  # no process to be had now: the next task says so
+                        self._spare = self._fork()
                 ready = {fd for fd, _ in poll.poll(1000)}
                 if self._wake in ready:
                     os.read(self._wake, 4096)
@@ -61,7 +74,7 @@ class Host:
 
     def end(self) -> None:
         """Kill every child with what it started, and exit."""
-        for pid in self._tasks.values():
+        for pid in (*self._tasks.values(), *([self._spare.pid] if self._spare else [])):
             _signal_group(pid, signal.SIGKILL)
         os._exit(0)
 
@@ -85,21 +98,59 @@ class Host:
         if import_all(order["preload"], self._imported):
             gc.collect()
             gc.freeze()  # the collector of a child then leaves shared pages alone
+            self._drop_spare()  # it was forked before the imports
+        try:
+            try:
+                pid = self._hand_over(order)
+            except BrokenPipeError:  # the spare child was killed while it waited
+                pid = self._hand_over(order)
+        except OSError as error:
+            self._tell({"id": order["id"], "event": "ended", "status": -1, "reason": f"cannot fork: {error}"})
+            return
+        self._tasks[order["id"]] = pid
+        self._tell({"id": order["id"], "event": "started", "pid": pid})
+
+    def _hand_over(self, order: dict[str, Any]) -> int:
+        """Give the order to the spare child, or to a new one; returns its process id."""
+        spare, self._spare = self._spare or self._fork(), None
+        try:
+            with os.fdopen(spare.feed, "wb") as feed:
+                feed.write(json.dumps(order).encode())
+        except BrokenPipeError:
+            _signal_group(spare.pid, signal.SIGKILL)
+            os.waitpid(spare.pid, 0)
+            raise
+        return spare.pid
+
+    def _fork(self) -> Spare:
+        """A child that waits for its order."""
         host = os.getpid()
+        end, feed = os.pipe2(os.O_CLOEXEC)
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # a child must not act on one with the host's handlers
         try:
             pid = os.fork()
             if pid == 0:
-                become_task(order, self._channel, host)
-        except OSError as error:
-            self._tell({"id": order["id"], "event": "ended", "status": -1, "reason": f"cannot fork: {error}"})
-            return
+                os.close(feed)
+                await_task(end, self._channel, host)
+        except OSError:
+            os.close(feed)
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-        self._tasks[order["id"]] = pid
-        self._tell({"id": order["id"], "event": "started", "pid": pid})
+            os.close(end)
+        return Spare(pid, feed)
+
+    def _drop_spare(self) -> None:
+        if self._spare is not None:
+            os.close(self._spare.feed)
+            _signal_group(self._spare.pid, signal.SIGKILL)
+            os.waitpid(self._spare.pid, 0)
+            self._spare = None
 
     def _reap(self) -> None:
+        spare = self._spare
+        if spare is not None and os.waitid(os.P_PID, spare.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            self._drop_spare()
         for name, pid in list(self._tasks.items()):
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is None:
