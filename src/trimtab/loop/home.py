@@ -68,11 +68,16 @@ class Home:
         return self.root / "owner.json"
 
     def make(self) -> Home:
-        """Create the folder, kept out of git."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        ignore = self.root / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
+        """Create the folder, kept out of git; raises Refused if it cannot be one."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            ignore = self.root / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except OSError as error:
+            raise Refused(
+                f"{self.root} cannot hold the state of a loop: {error.strerror}. Give a folder with --home"
+            ) from error
         return self
 
 
