@@ -49,7 +49,7 @@ def test_a_stale_file_is_named_and_written_again(
 
 def test_submit_sends_the_compiled_file_and_the_whole_document(loop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with KfpApi() as api:
-        submit(loop, api.url, "2024-05-01", as_json=True)
+        submit(loop, api.url, "2024-05-01", as_json=True, tracking_uri="http://mlflow:5000")
         submit(loop, api.url + "/", "", as_json=True)
     run = api.runs["run-1"]
     sent = yaml.safe_load((wiring.pipelines_folder() / "training-pipeline.yaml").read_text())
@@ -57,6 +57,7 @@ def test_submit_sends_the_compiled_file_and_the_whole_document(loop: Path, capsy
     parameters = run["runtime_config"]["parameters"]
     assert loads(parameters["loop"]) == loads(SMALLEST)
     assert parameters["as_of"] == "2024-05-01T00:00:00+00:00"
+    assert parameters["tracking_uri"] == "http://mlflow:5000"
     assert [one["display_name"] for one in api.experiments.values()] == ["orders"]
     told = capsys.readouterr().out
     assert json.loads(told[: told.index("}") + 1])["run"] == "run-1"

@@ -62,7 +62,7 @@ def compiled() -> dict[str, str]:
     return found
 
 
-def submit(file: Path | None, host: str, as_of: str, as_json: bool) -> None:
+def submit(file: Path | None, host: str, as_of: str, as_json: bool, tracking_uri: str = "") -> None:
     """Start the training pipeline of the document on the server at `host`."""
     document = opened(file, None)
     host = _checked(host)
@@ -71,6 +71,11 @@ def submit(file: Path | None, host: str, as_of: str, as_json: bool) -> None:
     parameters = {"loop": json.dumps(document.document.model_dump(mode="json", by_alias=True, exclude_none=True))}
     if as_of:
         parameters["as_of"] = parse_day(as_of, "--as-of").isoformat()
+    if tracking_uri:
+        parameters["tracking_uri"] = tracking_uri
+    path = document.document.spec.data.source.path
+    if path is not None and not Path(path).is_absolute():
+        print(f"note: the pods must find {path!r} in their working folder; a relative path rarely is", file=sys.stderr)
     run_id = _start(host, name, parameters)
     url = f"{host}/#/runs/details/{run_id}"
     if as_json:

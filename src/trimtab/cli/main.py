@@ -241,12 +241,15 @@ def submit(
         str, typer.Option(help="URL of the KFP API, such as http://localhost:8888.", envvar="KFP_HOST")
     ] = "",
     as_of: Annotated[str, typer.Option("--as-of", help="Train as if it were this day.")] = "",
+    tracking_uri: Annotated[
+        str, typer.Option(help="MLflow's URI as the pods reach it; default: theirs.", envvar="MLFLOW_TRACKING_URI")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Run the training pipeline of a loop.yaml on a Kubeflow Pipelines server."""
     from trimtab.cli.kfp import submit as submit_run
 
-    submit_run(file, host, as_of, json)
+    submit_run(file, host, as_of, json, tracking_uri)
 
 
 def main() -> None:
