@@ -14,6 +14,7 @@ def monitor(
     bundle: str,
     digest: str,
     version: str,
+    failures: int,
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
 ) -> str:
@@ -39,6 +40,7 @@ def monitor(
         classes=classes,
         importance=evaluation["importance"],
         contract=model.contract,
+        failed=failures,
     )
     page = monitoring_report.write(
         found.spec, reference, holdout, window, verdict, columns=columns, contract=model.contract

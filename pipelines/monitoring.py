@@ -9,7 +9,7 @@ from trimtab.components.monitor import monitor
 
 @dsl.pipeline(name="monitoring-pipeline", description="Compare a window of traffic with the champion's training data.")
 def monitoring_pipeline(
-    loop: str, now: str, predictions: str, labels: str, bundle: str, digest: str, version: str = ""
+    loop: str, now: str, predictions: str, labels: str, bundle: str, digest: str, version: str = "", failures: int = 0
 ) -> NamedTuple("Outputs", verdict=str):
     """Judge the window that ends at `now`.
 
@@ -21,9 +21,17 @@ def monitoring_pipeline(
         bundle: Folder of the champion's bundle.
         digest: The digest that the registry vouches for.
         version: The champion's version; empty: quality is that of all versions.
+        failures: Requests of the window that got no answer from it, which no log knows of.
     """
     watched = monitor(
-        loop=loop, now=now, predictions=predictions, labels=labels, bundle=bundle, digest=digest, version=version
+        loop=loop,
+        now=now,
+        predictions=predictions,
+        labels=labels,
+        bundle=bundle,
+        digest=digest,
+        version=version,
+        failures=failures,
     )
     watched.set_caching_options(False)  # the logs grow
     outputs = NamedTuple("Outputs", verdict=str)

@@ -109,11 +109,23 @@ class Rejected:
 
 
 @dataclass(frozen=True)
+class Unanswered:
+    """Requests that the champion did not answer between two looks, the later at `until`."""
+
+    until: datetime
+    failures: int
+
+
+@dataclass(frozen=True)
 class MonitoringRun:
-    """The monitoring run under way; its key at the pipeline runner, and the time it looks back from."""
+    """The monitoring run under way: its key at the pipeline runner, the time it looks back from.
+
+    `failures`: requests of its window that the champion did not answer; the prediction log does not know of them.
+    """
 
     key: str
     started: datetime
+    failures: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,8 @@ class LoopState:
     monitoring: MonitoringRun | None = None
     monitorings: int = 0
     monitored: datetime | None = None  # `now` of the newest monitoring run that was started
+    counted: Mapping[str, Count] = field(default_factory=dict)  # the router's counters then, by version
+    unanswered: tuple[Unanswered, ...] = ()  # those of the monitoring window, oldest first
     alarms: tuple[str, ...] = ()  # names of the alarms that are up
     reported: tuple[str, ...] = ()  # causes and why they wait, so that each is reported once; emptied by a training
 

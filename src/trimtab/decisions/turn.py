@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trimtab.decisions import release, retraining, training, wishes
+from trimtab.decisions import judgement, release, retraining, training, wishes
 from trimtab.decisions.judgement import judge_merit
 from trimtab.decisions.observed import MonitoringSeen, Observed
 from trimtab.decisions.outcome import Decision, Outcome
-from trimtab.decisions.state import REMEMBERED, LoopState, MonitoringRun
+from trimtab.decisions.state import REMEMBERED, Count, LoopState, MonitoringRun, Unanswered
 from trimtab.decisions.training import Moved
 from trimtab.spec.document import LoopSpec
 
@@ -180,9 +180,19 @@ def _monitor(spec: LoopSpec, state: LoopState, observed: Observed) -> LoopState:
         return state
     if observed.now - since < max(spec.monitoring.every, timedelta(seconds=1)):
         return state
-    number = state.monitorings + 1
-    run = MonitoringRun(f"monitoring-{number}", observed.now)
-    return replace(state, monitoring=run, monitorings=number, monitored=observed.now)
+    number, champion = state.monitorings + 1, state.champion
+    _, failures = judgement.since(observed.traffic.get(champion, Count()), state.counted.get(champion, Count()))
+    kept = [one for one in state.unanswered if one.until > observed.now - spec.monitoring.window]
+    unanswered = (*kept, Unanswered(observed.now, failures))
+    run = MonitoringRun(f"monitoring-{number}", observed.now, sum(one.failures for one in unanswered))
+    return replace(
+        state,
+        monitoring=run,
+        monitorings=number,
+        monitored=observed.now,
+        counted=dict(observed.traffic),
+        unanswered=unanswered,
+    )
 
 
 def _under_way(state: LoopState) -> str:

@@ -99,6 +99,7 @@ class Hands:
                 "bundle": str(champion.bundle),
                 "digest": champion.digest,
                 "version": champion.version,
+                "failures": state.monitoring.failures if state.monitoring else 0,
             }
 
         return parameters

@@ -170,5 +170,6 @@ class Memory:
             classes=model.manifest.classes,
             importance=evaluation["importance"],
             contract=model.contract,
+            failed=int(parameters["failures"]),
         )
         return {"verdict": verdict.to_json()}

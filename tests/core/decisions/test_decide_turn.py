@@ -22,7 +22,7 @@ from decision_cases import (
 )
 
 from trimtab.decisions.observed import FeatureDrift, Observed, RunSeen, ServerSeen, UnseenClass, WishSeen
-from trimtab.decisions.state import Handled, LoopState, Rejected, RoutesWanted, Training, routes_of, versions_of
+from trimtab.decisions.state import Count, Handled, LoopState, Rejected, RoutesWanted, Training, routes_of, versions_of
 from trimtab.decisions.turn import decide
 
 SPEC = spec()
@@ -285,3 +285,21 @@ def test_state_observed_and_decisions_survive_json():
     outcome = decide(SPEC, state, observed)
     for value in (state, observed, outcome.state, *outcome.decisions):
         assert type(value).from_json(json.loads(json.dumps(value.to_json(), allow_nan=False))) == value
+
+
+def test_a_monitoring_run_is_told_of_the_requests_that_its_window_lost() -> None:
+    every = spec(monitoring={"every": "1d", "window": "2d"})
+    state = replace(SERVING, monitored=T0)
+
+    def due(state: LoopState, day: int, failures: int, epoch: str = "e") -> LoopState:
+        traffic = {"1": Count(1000 * day, failures, epoch)}
+        now = T0 + day * DAY
+        done = RunSeen(state.monitoring.key, "SUCCEEDED") if state.monitoring else None
+        return decide(every, state, Observed(now, traffic=traffic, monitoring_run=done)).state
+
+    told = []
+    for day, failures, epoch in ((1, 5, "e"), (2, 8, "e"), (3, 8, "e"), (4, 2, "anew")):
+        state = due(state, day, failures, epoch)
+        assert state.monitoring is not None
+        told.append(state.monitoring.failures)
+    assert told == [5, 8, 3, 2]
