@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -41,7 +40,7 @@ class Label(Section):
     """What is predicted, and how long after the event it is known."""
 
     column: str = Field(min_length=1, description="The column to predict.")
-    delay: Duration = Field(timedelta(0), description="How long after the event the label is known.")
+    delay: Duration = Field("0s", validate_default=True, description="How long after the event the label is known.")
 
 
 class ColumnContract(Section):

@@ -1,4 +1,4 @@
-"""`python -m trimtab.spec.generate [--check]`: the JSON schema and the reference page, made from the models."""
+"""`python -m trimtab.spec.generate [--check]`: JSON schema, reference page and CRD, made from the models."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from trimtab.spec import crd
 from trimtab.spec.document import LoopSpec, ModelLoop
 from trimtab.spec.metrics import KNOWN
 from trimtab.spec.section import format_duration
@@ -124,24 +125,32 @@ def _default(field: FieldInfo) -> str:
         return f"`{format_duration(value)}`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if field.annotation is timedelta:
+        return f"`{value}`"  # written as in the document
     return f"`{json.dumps(value)}`" if value not in ((), {}, "") else ""
 
 
 def main(arguments: list[str]) -> int:
     """Write the files, or with `--check` say which are stale; returns the exit code."""
-    docs = Path(__file__).resolve().parents[3] / "docs"
-    if not docs.is_dir():
-        print(f"{docs} is not there: run this in a checkout of trimtab", file=sys.stderr)
+    root = Path(__file__).resolve().parents[3]
+    if not (root / "docs").is_dir():
+        print(f"{root / 'docs'} is not there: run this in a checkout of trimtab", file=sys.stderr)
         return 2
     stale = []
-    for name, text in (("loop.schema.json", schema()), ("loop-yaml.md", page())):
-        path = docs / name
+    files = {
+        "docs/loop.schema.json": schema,
+        "docs/loop-yaml.md": page,
+        f"helm/trimtab/crds/{crd.NAME}.yaml": crd.text,
+    }
+    for name, made in files.items():
+        path, text = root / name, made()
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
         stale.append(name)
         if "--check" not in arguments:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-            print(f"wrote docs/{name}")
+            print(f"wrote {name}")
     if "--check" in arguments and stale:
         print(f"stale: {', '.join(stale)}. Write them again with: python -m trimtab.spec.generate", file=sys.stderr)
         return 1
