@@ -17,7 +17,7 @@ from kubernetes.client.exceptions import ApiException
 
 from trimtab.testing.kubernetes.faults import Fault
 from trimtab.testing.kubernetes.server import KubernetesApi
-from trimtab.testing.kubernetes.suite import WIDGETS, Widgets, refused, until
+from trimtab.testing.kubernetes.widgets import WIDGETS, Widgets, refused, until
 
 
 @pytest.fixture

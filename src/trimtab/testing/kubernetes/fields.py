@@ -86,8 +86,9 @@ def applied(live: dict[str, Any], wanted: dict[str, Any], writer: Writer, keys: 
     _refuse_conflicts(owners, mine, there, force)
     kept = set().union(*owners.values()) if owners else set()
     found = deepcopy(live)
-    for path in sorted(before - set(mine) - kept, key=len, reverse=True):
-        _remove(found, path)
+    for path in sorted(before - set(mine) - kept, key=len):  # an item of a list before what is in it
+        if not any(other[: len(path)] == path for other in kept):
+            _remove(found, path)
     found = _laid(found, wanted, (), keys, status)
     for other, paths in owners.items():
         owners[other] = {path for path in paths if path not in mine or there.get(path) == mine[path]}
