@@ -21,7 +21,7 @@ from trimtab.adapters.turns.memory import MemoryTurns
 from trimtab.adapters.turns.sql import SqlTurns
 from trimtab.loop.home import Home
 from trimtab.loop.world import Turns, World
-from trimtab.ports.records import RecordReader
+from trimtab.ports.records import RecordReader, RecordWriter
 from trimtab.ports.router import Router
 from trimtab.ports.runs import RunRecord, RunStore, TaskRecord
 from trimtab.ports.servers import ModelServers
@@ -241,6 +241,13 @@ def document_text(document: ModelLoop, folder: Path) -> str:
     if source.get("path"):
         source["path"] = str(folder / source["path"])
     return json.dumps(text)
+
+
+def label_writer(home: Home) -> RecordWriter:
+    """Appends to the loop's label log; raises StorageFull."""
+    from trimtab.adapters.records.journal import Journal
+
+    return Journal(home.labels, "file")
 
 
 def _logs(home: Home) -> tuple[RecordReader, RecordReader]:

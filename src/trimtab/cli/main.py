@@ -141,6 +141,22 @@ def replay(
     live_through(file, home, since, until, turn_days, mark, fresh, quiet, json)
 
 
+@app.command(rich_help_panel=_LIFE)
+def label(
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="A CSV or Parquet file: an id and a label a row.")],
+    id_: Annotated[str | None, typer.Option("--id", help="Its column of ids; default: data.id, else id.")] = None,
+    column: Annotated[str | None, typer.Option("--label", help="Its column of labels; default: data.label.")] = None,
+    time: Annotated[str | None, typer.Option(help="Its column of when each became known; default: now.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="The loop.yaml.", show_default=False)] = None,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Take labels from a file, for predictions that were made before; the same file twice does no harm."""
+    from trimtab.cli.labels import take
+
+    take(labels, file, home, (id_, column, time), json)
+
+
 @app.command(rich_help_panel=_WATCH)
 def status(file: File = None, home: HomeOption = None, json: Json = False) -> None:
     """How the loop stands: champion, release, quality, the last decision."""
