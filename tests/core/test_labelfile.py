@@ -62,6 +62,11 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, said: s
         _read(_csv(tmp_path, text), "at" if "at" in text.splitlines()[0].split(",") else None)
 
 
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataRefused, match="labels.csv: no such file"):
+        _read(tmp_path / "labels.csv")
+
+
 def test_where_a_number_is_predicted_labels_are_numbers(tmp_path: Path) -> None:
     assert _read(_csv(tmp_path, "id,y\na,1.5\nb,-2e3\n"), numbers=True)
     for word in ("abc", "nan", "1e999"):

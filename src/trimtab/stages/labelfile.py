@@ -24,6 +24,8 @@ def read(
 
     `numbers`: every label must be a number. Raises DataRefused naming file, line and value, and then takes none.
     """
+    if not path.is_file():
+        raise DataRefused(f"{path}: no such file. Give a CSV or Parquet file with an id and a label a row")
     rows = load(Source(path=str(path)), path.parent)
     columns = (id_column, label_column, *([time_column] if time_column else []))
     _refuse_unknown(path, columns, rows.table.column_names)
