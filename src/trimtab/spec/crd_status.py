@@ -26,7 +26,7 @@ _CONDITION: Json = {
     "properties": {
         "type": {
             "type": "string",
-            "description": "What is told, such as Ready, Training, Releasing, Drifting, Degraded.",
+            "description": "What is told: Accepted, Ready, Progressing or Degraded.",
             "maxLength": 316,
         },
         "status": {

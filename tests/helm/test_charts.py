@@ -1,0 +1,82 @@
+"""Every chart with every switch: Helm takes it, Kubernetes would, and no pod may do more than it must."""
+
+from __future__ import annotations
+
+import runpy
+from typing import Any
+
+import pytest
+from rendering import ROOT, helm, invalid, pod_specs, refusal, rendered, unrestricted
+from switches import CASES, SWITCHES, WRONG_CASES
+
+kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
+VERSIONS = [f"1.{minor}" for minor in range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)]
+
+
+def test_schemas_and_readmes_are_fresh() -> None:
+    assert runpy.run_path(str(ROOT / "helm/generate.py"))["main"](["--check"]) == 0
+
+
+@pytest.mark.parametrize("chart", SWITCHES)
+def test_lint(executable: str, chart: str) -> None:
+    done = helm(executable, "lint", "--strict", str(ROOT / "helm" / chart), "--namespace", "models")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("chart", "switch"), CASES)
+def test_kubernetes_takes_it_oldest_and_newest(executable: str, chart: str, switch: str) -> None:
+    objects = rendered(executable, chart, SWITCHES[chart][switch])
+    assert objects
+    for version in (VERSIONS[0], VERSIONS[-1]):
+        wrong = {f"{one['kind']}/{one['metadata']['name']}": invalid(one, version) for one in objects}
+        assert not {name: said for name, said in wrong.items() if said}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("chart", SWITCHES)
+def test_every_version_takes_the_defaults(executable: str, chart: str, version: str) -> None:
+    for one in rendered(executable, chart, next(iter(SWITCHES[chart].values()))):
+        assert invalid(one, version) == []
+
+
+@pytest.mark.parametrize(("chart", "switch"), CASES)
+def test_every_pod_is_restricted(executable: str, chart: str, switch: str) -> None:
+    for name, pod in pod_specs(rendered(executable, chart, SWITCHES[chart][switch])):
+        assert unrestricted(pod) == [], name
+
+
+@pytest.mark.parametrize(("chart", "switch"), CASES)
+def test_names_are_once_and_short_and_namespaces_are_said(executable: str, chart: str, switch: str) -> None:
+    objects = rendered(executable, chart, SWITCHES[chart][switch])
+    named = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects]
+    assert len(named) == len(set(named))
+    for kind, namespace, name in named:
+        assert len(name) <= 63, name
+        assert namespace or kind in ("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"), (kind, name)
+
+
+@pytest.mark.parametrize(("chart", "switch"), CASES)
+def test_selectors_find_their_pods(executable: str, chart: str, switch: str) -> None:
+    """A Service, a policy or a budget that chooses no pod is a mistake that nothing else tells."""
+    objects = rendered(executable, chart, SWITCHES[chart][switch])
+    pods = [one["spec"]["template"]["metadata"]["labels"] for one in objects if one["kind"] == "Deployment"]
+    pods += [
+        one["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+        for one in objects
+        if one["kind"] == "CronJob"
+    ]
+    for one in objects:
+        wanted: Any = None
+        if one["kind"] == "Service":
+            wanted = one["spec"]["selector"]
+        elif one["kind"] in ("PodDisruptionBudget", "Deployment"):
+            wanted = one["spec"]["selector"]["matchLabels"]
+        elif one["kind"] == "NetworkPolicy":
+            wanted = one["spec"]["podSelector"].get("matchLabels", {})
+        if wanted is not None and pods:
+            assert any(wanted.items() <= labels.items() for labels in pods), one["metadata"]["name"]
+
+
+@pytest.mark.parametrize(("chart", "values", "said"), WRONG_CASES)
+def test_a_wrong_value_is_refused_with_its_name(executable: str, chart: str, values: dict[str, Any], said: str) -> None:
+    assert said in refusal(executable, chart, values)
