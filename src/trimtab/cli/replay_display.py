@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from trimtab.loop.replay import Progress
+from trimtab.loop.progress import Progress
 
 _BARS = "▁▂▃▄▅▆▇█"
 _KEPT = 6

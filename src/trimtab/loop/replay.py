@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,36 +19,18 @@ import pandas as pd
 from trimtab.decisions.state import LoopState, routes_of
 from trimtab.errors import TrimtabError
 from trimtab.loop import calendar
+from trimtab.loop.progress import Progress
 from trimtab.loop.traffic import Answer, Row, give_labels, predict, predict_together
 from trimtab.loop.turn import Loop
 from trimtab.ports.servers import ModelServers, ServerRequest
 from trimtab.ports.turns import Turn
 
 _READY_SECONDS = 180.0
+_POLL_SECONDS = 0.05
+_WATCH_SECONDS = 0.5
 _RECENT = 1000  # rows that the running figures are taken over
 
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a replay is, for people."""
-
-    at: str = ""
-    done: int = 0
-    periods: int = 0
-    predictions: int = 0
-    activity: str = ""
-    period_finished: bool = False
-    metric: str = ""
-    champion: str = ""
-    candidate: str = ""
-    candidate_percent: int = 0
-    mirror_percent: int = 0
-    recent: float | None = None
-    frozen_recent: float | None = None
-    loop_by_year: tuple[float | None, ...] = ()
-    frozen_by_year: tuple[float | None, ...] = ()
-    drift: str = ""
-    decisions: tuple[tuple[str, str, str], ...] = ()
+T = TypeVar("T")
 
 
 @dataclass
@@ -84,6 +67,8 @@ class Replay:
         self._periods = list(calendar.periods(since, until, days))
         self._tell = tell
         self._progress = Progress(periods=len(self._periods), metric=loop.document.spec.main_metric)
+        self._first: ServerRequest | None = None
+        self._known_frozen = ""
         self.record = Record()
 
     def run(self) -> Record:
@@ -92,12 +77,12 @@ class Replay:
         times = self._frame["_time"]
         self._say(at=f"{self._since:%Y-%m}", activity="training the first version on what is known")
         self._settle(self._since)
-        frozen, columns = self._freeze()
+        columns = self._freeze()
         known = times + label.delay
         for number, (start, end) in enumerate(self._periods):
             rows = self._frame[(times >= start) & (times < end)]
             self._say(at=f"{start:%Y-%m}", activity=f"{len(rows)} requests", done=number, period_finished=False)
-            self._serve(_rows(rows, columns), frozen)
+            self._serve(_rows(rows, columns))
             due = self._frame[
                 (known >= start) & (known < end) & (times >= self._since) & self._frame[label.column].notna()
             ]
@@ -108,7 +93,8 @@ class Replay:
             self._say(done=number + 1, period_finished=True)
         return self.record
 
-    def _freeze(self) -> tuple[str, Sequence[str]]:
+    def _freeze(self) -> Sequence[str]:
+        """Start the first champion a second time, as the baseline; returns the columns that it takes."""
         state = self._loop.state()
         if state.champion is None:
             decided = [one for turn in self.record.turns for one in turn.decisions]
@@ -116,22 +102,39 @@ class Replay:
             why = ended[-1] if ended else "nothing was decided"
             raise TrimtabError(f"there is no first version to replay with. {why}")
         found = self._loop.registered(state.champion)
-        request = ServerRequest(found.version, found.bundle, found.digest)
+        self._first = ServerRequest(found.version, found.bundle, found.digest)
         give_up = time.monotonic() + _READY_SECONDS
-        while True:
-            view = self._baseline.ensure([request])[found.version]
-            if view.state == "ready":
-                return view.address, self._columns(found.version)
-            if view.state == "failed" or time.monotonic() > give_up:
-                raise TrimtabError(
-                    f"the frozen baseline did not start: {view.reason or 'it is not ready after minutes'}"
-                )
-            time.sleep(0.05)
+        while not self._frozen():
+            if time.monotonic() > give_up:
+                raise TrimtabError("the frozen baseline is not ready after minutes; look at the log of its server")
+            time.sleep(_POLL_SECONDS)
+        return self._columns(found.version)
 
-    def _serve(self, rows: list[Row], frozen: str) -> None:
+    def _frozen(self) -> str:
+        """The baseline's address, "" while it is not ready; started again if it died."""
+        if self._first is None:
+            return ""
+        view = self._baseline.ensure([self._first])[self._first.version]
+        if view.state == "failed":
+            raise TrimtabError(f"the frozen baseline did not start: {view.reason}")
+        return view.address if view.state == "ready" else ""
+
+    def _serve(self, rows: list[Row]) -> None:
+        if not rows:
+            return
         name = self._loop.document.metadata.name
-        self.record.answers += asyncio.run(predict(rows, self._address(), name)) if rows else []
-        self.record.frozen += asyncio.run(predict_together(rows, frozen, name)) if rows else []
+        self.record.answers += self._watched(lambda: predict(rows, self._address(), name))
+        self.record.frozen += self._watched(lambda: predict_together(rows, lambda: self._known_frozen, name))
+
+    def _watched(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do it in a thread, and meanwhile start again whatever dies."""
+        with ThreadPoolExecutor(1, "trimtab-traffic") as pool:
+            self._known_frozen = self._frozen()
+            future = pool.submit(lambda: asyncio.run(work()))
+            while not wait([future], _WATCH_SECONDS).done:
+                self._loop.views()
+                self._known_frozen = self._frozen()
+            return future.result()
 
     def _label(self, due: pd.DataFrame, column: str, delay: timedelta) -> None:
         labels = [
@@ -139,7 +142,7 @@ class Replay:
             for id_, value, when in zip(due["_id"], due[column], due["_time"], strict=True)
         ]
         if labels:
-            asyncio.run(give_labels(labels, self._address()))
+            self._watched(lambda: give_labels(labels, self._address()))
 
     def _note(self, start: datetime, end: datetime, rows: pd.DataFrame) -> None:
         wanted = routes_of(self._loop.state())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -14,7 +14,7 @@ import aiohttp
 
 from trimtab.errors import TrimtabError
 
-_TRIES = 40
+_TRIES = 240
 _PAUSE_SECONDS = 0.25
 
 
@@ -76,27 +76,46 @@ async def _one(session: aiohttp.ClientSession, url: str, row: Row) -> Answer:
     return Answer(row.id, None, error=error)
 
 
-async def predict_together(rows: Sequence[Row], address: str, model: str, most_rows: int = 500) -> list[Answer]:
-    """Send many rows a request, for a version that is only compared with; raises TrimtabError if it does not answer."""
+async def predict_together(
+    rows: Sequence[Row], address: Callable[[], str], model: str, most_rows: int = 500
+) -> list[Answer]:
+    """Send many rows a request, for a version that is only compared with; raises TrimtabError if it does not answer.
+
+    `address` is asked before each try: "" while nobody is there, another one once the server was started again.
+    """
     answers: list[Answer] = []
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as session:
         for start in range(0, len(rows), most_rows):
             part = rows[start : start + most_rows]
-            body = {"instances": [dict(row.features) for row in part]}
-            headers = {"x-trimtab-time": part[0].time.isoformat()}
-            async with session.post(
-                f"http://{address}/v1/models/{model}:predict", json=body, headers=headers
-            ) as response:
-                if response.status != 200:
-                    raise TrimtabError(
-                        f"the baseline at {address} answered {response.status}: {(await response.text())[:300]}"
-                    )
-                found = await response.json()
+            found = await _many(session, part, address, model)
             answers.extend(
                 Answer(row.id, value, str(found.get("version", "")))
                 for row, value in zip(part, found["predictions"], strict=True)
             )
     return answers
+
+
+async def _many(
+    session: aiohttp.ClientSession, rows: Sequence[Row], address: Callable[[], str], model: str
+) -> Mapping[str, Any]:
+    body = {"instances": [dict(row.features) for row in rows]}
+    headers = {"x-trimtab-time": rows[0].time.isoformat()}
+    error = "it is not ready"
+    for _ in range(_TRIES):
+        host = address()
+        try:
+            if host:
+                url = f"http://{host}/v1/models/{model}:predict"
+                async with session.post(url, json=body, headers=headers) as response:
+                    if response.status == 200:
+                        return dict(await response.json())
+                    error = f"HTTP {response.status}: {(await response.text())[:300]}"
+                    if response.status < 500:
+                        break
+        except (aiohttp.ClientError, TimeoutError) as failure:
+            error = f"{type(failure).__name__}: {failure}"
+        await asyncio.sleep(_PAUSE_SECONDS)
+    raise TrimtabError(f"the baseline did not answer: {error}")
 
 
 async def give_labels(labels: Sequence[tuple[str, str, datetime]], address: str, most: int = 1000) -> int:
