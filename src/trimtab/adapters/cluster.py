@@ -100,7 +100,7 @@ class Cluster:
     def get(self, resource: Resource, namespace: str, name: str) -> Json | None:
         """The object, or None."""
         try:
-            return self._call("GET", resource.path(namespace, name))
+            return self._object("GET", resource.path(namespace, name))
         except ClusterError as error:
             if error.code == 404:
                 return None
@@ -120,23 +120,23 @@ class Cluster:
 
     def create(self, resource: Resource, namespace: str, body: Json) -> Json:
         """A new object; raises Conflict if there is one of this name: perhaps from a try that went unanswered."""
-        return self._call("POST", resource.path(namespace), body=_headed(resource, body))
+        return self._object("POST", resource.path(namespace), _headed(resource, body))
 
     def replace(self, resource: Resource, namespace: str, body: Json) -> Json:
         """Write over the version that `body` was read as; raises Conflict, perhaps by a try that went unanswered."""
         path = resource.path(namespace, body["metadata"]["name"])
-        return self._call("PUT", path, body=_headed(resource, body))
+        return self._object("PUT", path, _headed(resource, body))
 
     def merge(self, resource: Resource, namespace: str, name: str, change: Json, status: bool = False) -> Json:
         """A merge patch, of the status if asked for."""
         path = resource.path(namespace, name, "status" if status else "")
-        return self._call("PATCH", path, body=change, content_type="application/merge-patch+json")
+        return self._object("PATCH", path, change, content_type="application/merge-patch+json")
 
     def apply(self, resource: Resource, namespace: str, body: Json) -> Json:
         """Server-side apply: these fields are ours, whoever wrote them before; other fields are left alone."""
         path = resource.path(namespace, body["metadata"]["name"])
         kind = "application/apply-patch+yaml"
-        return self._call("PATCH", path, {"force": "true"}, body=_headed(resource, body), content_type=kind)
+        return self._object("PATCH", path, _headed(resource, body), query={"force": "true"}, content_type=kind)
 
     def delete(self, resource: Resource, namespace: str, name: str, policy: str = "Background") -> None:
         """Delete it; it being gone already is as good."""
@@ -149,6 +149,10 @@ class Cluster:
     def text(self, path: str, query: Mapping[str, str]) -> str:
         """What is no object: the log of a pod."""
         return str(self._call("GET", path, query, kind="str"))
+
+    def _object(self, method: str, path: str, body: Json | None = None, **given: Any) -> Json:
+        """An answer that is an object."""
+        return dict(self._call(method, path, body=body, **given))
 
     def _call(
         self,

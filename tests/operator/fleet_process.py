@@ -1,0 +1,43 @@
+"""An operator as a process of its own: `fleet_process.py API_URL NAMESPACE IDENTITY`. Its world is in memory.
+
+A loop whose name starts with `stuck` hangs in its first turn; one that starts with `broken` has no world.
+"""
+
+import sys
+import threading
+from typing import Any
+
+import kopf
+from operator_product import Product
+
+from trimtab.adapters.cluster import Cluster
+from trimtab.errors import TrimtabError
+from trimtab.loop.world import World
+from trimtab.operator.accepting import LoopObject
+from trimtab.operator.main import Operator
+from trimtab.operator.settings import Settings
+from trimtab.spec.document import ModelLoop
+
+
+def operator(url: str, namespace: str, identity: str, **settings: Any) -> Operator:
+    """An operator against a server without authentication."""
+    cluster = Cluster.connect(url=url)
+    products: dict[str, Product] = {}
+
+    def worlds(document: ModelLoop, about: LoopObject) -> World:
+        if about.name.startswith("broken"):
+            raise TrimtabError("the store is not there")
+        product = products.setdefault(about.name, Product(about.name))
+        if about.name.startswith("stuck"):
+            product.servers.ensure = lambda _: threading.Event().wait()  # type: ignore[assignment,method-assign]
+        return product.world(cluster, document, about)
+
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(server=url)
+
+    found = Settings((namespace,), namespace, identity, None, None, busy_seconds=0.2, idle_seconds=30.0, **settings)
+    return Operator(cluster, worlds, found, login)
+
+
+if __name__ == "__main__":
+    sys.exit(operator(*sys.argv[1:4], lease_seconds=2.0).run())
