@@ -63,7 +63,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, said: s
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataRefused, match="labels.csv: no such file"):
+    with pytest.raises(DataRefused, match=r"labels\.csv: no such file"):
         _read(tmp_path / "labels.csv")
 
 

@@ -80,7 +80,7 @@ def test_a_server_that_is_never_ready_fails_and_says_so(make: Make, tmp_path: Pa
 
 
 def test_a_failed_server_is_tried_again_later(make: Make, tmp_path: Path) -> None:
-    servers, wanted = make(replace(_QUICK, failed_pause_seconds=0.3)), request(tmp_path, "1", "die")
+    servers, wanted = make(replace(_QUICK, longest_pause_seconds=0.3)), request(tmp_path, "1", "die")
     until(lambda: servers.ensure([wanted])["1"].state == "failed")
     (wanted.bundle / "fault").write_text("")
     assert ready(servers, wanted)["1"].restarts == 3

@@ -3,7 +3,7 @@
 ::
 
     starting ──ready probe──► ready ──death, or several live probes failed──► starting again after a pause
-        └── dies quickly N times, or is not ready in time ──► failed (tried again once a minute)
+        └── dies quickly N times, or is not ready in time ──► failed (tried again, after longer and longer pauses)
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ class Patience:
     quick_seconds: float = 10.0  # a server that lives no longer than this after it became ready died quickly
     quick_deaths: int = 3
     pause_seconds: float = 0.5  # before the second start, and twice as long before each further one
-    longest_pause_seconds: float = 30.0
-    failed_pause_seconds: float = 60.0
+    longest_pause_seconds: float = 60.0
     drain_seconds: float = 2.0  # between the last wish for a server and its SIGTERM: the router moves away first
     stop_seconds: float = 15.0
 
@@ -185,13 +184,12 @@ class SupervisedServer:
         said = self._process.last_lines(5)
         self.reason = f"{why}{'; its log ends: ' + said if said else ''}. Its log: {self.log}"
         self._process, self._probe = None, None
-        if for_good or self._deaths >= self._patience.quick_deaths or self.state == "failed":
-            self.state = "failed"
-            self._next_start = now + self._patience.failed_pause_seconds
-        else:
-            self.state = "starting"
-            pause = self._patience.pause_seconds * 2 ** (self._deaths - 1)
-            self._next_start = now + min(pause, self._patience.longest_pause_seconds)
+        failed = for_good or self._deaths >= self._patience.quick_deaths or self.state == "failed"
+        self.state = "failed" if failed else "starting"
+        pause = min(
+            self._patience.pause_seconds * 2.0 ** min(self._deaths - 1, 16), self._patience.longest_pause_seconds
+        )
+        self._next_start = now + (self._patience.longest_pause_seconds if for_good else pause)
 
 
 def _ask(port: int, path: str, seconds: float) -> Probe:

@@ -6,6 +6,7 @@ Beside the loop runs its first champion, frozen: the baseline that every later v
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -132,8 +133,9 @@ class Replay:
             self._known_frozen = self._frozen()
             future = pool.submit(lambda: asyncio.run(work()))
             while not wait([future], _WATCH_SECONDS).done:
-                self._loop.views()
-                self._known_frozen = self._frozen()
+                with contextlib.suppress(TrimtabError):  # tried again in a moment; the requests wait
+                    self._loop.views()
+                    self._known_frozen = self._frozen()
             return future.result()
 
     def _label(self, due: pd.DataFrame, column: str, delay: timedelta) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from trimtab.decisions.state import LoopState
 from trimtab.decisions.turn import decide
-from trimtab.errors import TrimtabError
+from trimtab.errors import TrimtabError, TurnTaken
 from trimtab.loop.act import Hands
 from trimtab.loop.observe import Observer
 from trimtab.loop.world import World
@@ -22,6 +23,10 @@ from trimtab.ports.turns import Turn
 from trimtab.spec.document import ModelLoop
 
 _POLL_SECONDS = 0.05
+_PAUSE_SECONDS = 0.5
+_TRIES = 60
+
+T = TypeVar("T")
 
 
 class Loop:
@@ -50,6 +55,12 @@ class Loop:
 
     def turn(self, now: datetime) -> Turn:
         """One turn at `now`; returns it as committed. Raises TurnTaken if another controller was faster."""
+        turn = self._committed(now)
+        self._act(turn)
+        return turn
+
+    def _committed(self, now: datetime) -> Turn:
+        """Observe, decide, commit."""
         last = self.world.turns.latest()
         state = LoopState() if last is None else LoopState.from_json(last.state)
         views = self._hands.serve(state)
@@ -61,26 +72,31 @@ class Loop:
         seen = {**observed.to_json(), "counts": dict(counts), "hold": outcome.hold}
         turn = Turn(number, now, outcome.state.to_json(), seen, [decision.to_json() for decision in outcome.decisions])
         self.world.turns.commit(turn, outcome.answered)
-        self._hands.serve(outcome.state)
-        self._hands.pursue(outcome.state)
         return turn
+
+    def _act(self, turn: Turn) -> None:
+        """Make the world what the turn's state says; may be repeated."""
+        state = LoopState.from_json(turn.state)
+        self._hands.serve(state)
+        self._hands.pursue(state)
 
     def settle(
         self, now: datetime, seen: Callable[[Turn], None], limit_seconds: float = 600.0, training: bool = True
     ) -> Turn:
         """Turns at the same `now` until no run is under way and every server wanted is ready or has failed.
 
-        For virtual time, where work takes no time. `training=False` does not wait for the training run.
-        Raises TrimtabError after `limit_seconds` of real time.
+        For virtual time, where work takes no time. `training=False` does not wait for the training run. What fails
+        for a moment, because a process died, is tried again. Raises TrimtabError after `limit_seconds` of real time.
         """
         until = time.monotonic() + limit_seconds
         while True:
-            turn = self.turn(now)
+            turn = _again(lambda: self._committed(now))
             seen(turn)
+            _again(lambda: self._act(turn))  # noqa: B023 - done before the next turn
             state = LoopState.from_json(turn.state)
-            if not turn.decisions and not self._busy(state, training):
+            if not turn.decisions and not _again(lambda: self._busy(state, training)):  # noqa: B023
                 return turn
-            while self._waiting(state, training):
+            while _again(lambda: self._waiting(state, training)):  # noqa: B023
                 if time.monotonic() > until:
                     raise TrimtabError(
                         f"nothing moved for {limit_seconds:.0f} s at turn {turn.number}; look at: trimtab status"
@@ -99,3 +115,15 @@ class Loop:
         views = [self.world.runner.look(key) for key in keys]
         running = any(view is not None and view.state == "RUNNING" for view in views)
         return running or any(view.state == "starting" for view in self._hands.serve(state).values())
+
+
+def _again(work: Callable[[], T]) -> T:
+    """Do it, and again if it fails, for half a minute; raises the last error. A turn taken by another is no failure."""
+    for _ in range(_TRIES - 1):
+        try:
+            return work()
+        except TurnTaken:
+            raise
+        except TrimtabError:
+            time.sleep(_PAUSE_SECONDS)
+    return work()
