@@ -1,10 +1,9 @@
 """An operator as a process of its own: `fleet_process.py API_URL NAMESPACE IDENTITY`. Its world is in memory.
 
-A loop whose name starts with `stuck` hangs in its first turn; one that starts with `broken` has no world.
+A loop whose name starts with `broken` has no world.
 """
 
 import sys
-import threading
 from typing import Any
 
 import kopf
@@ -28,8 +27,6 @@ def operator(url: str, namespace: str, identity: str, **settings: Any) -> Operat
         if about.name.startswith("broken"):
             raise TrimtabError("the store is not there")
         product = products.setdefault(about.name, Product(about.name))
-        if about.name.startswith("stuck"):
-            product.servers.ensure = lambda _: threading.Event().wait()  # type: ignore[assignment,method-assign]
         return product.world(cluster, document, about)
 
     def login(**_: Any) -> kopf.ConnectionInfo:

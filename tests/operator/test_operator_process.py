@@ -81,9 +81,16 @@ def test_a_loop_that_hangs_or_breaks_or_is_refused_harms_no_other(api: Kubernete
     spec = model_loop()["spec"]
     refused = {**spec, "monitoring": {"alarms": [{"metric": "recall", "min": 0.5}]}}
     api.request("POST", LOOPS, {**model_loop("refused"), "spec": refused})
+    api.request("POST", LOOPS, model_loop("stuck"))
+    stuck = api.faults.add(Fault(lambda call: call.name == "stuck-turns", "hang"))
     api.request("POST", LOOPS, model_loop("m"))
-    with running(api):
+    with running(api, workers=2):
+        until(lambda: stuck.happened > 0)
         until(phase(api, "m", "Serving"))
+        assert stuck.happened == 1
+        assert status(api, "stuck") == {}
+        stuck.release()
+        until(phase(api, "stuck", "Serving"), 60)
         until(phase(api, "broken", "Degraded"))
         until(phase(api, "refused", "Failed"))
         assert "spec.monitoring.alarms[0].metric" in status(api, "refused")["message"]
@@ -105,7 +112,7 @@ def test_watches_that_expire_or_are_cut_are_opened_anew(api: KubernetesApi) -> N
         for generation in (2, 3):
             api.expire()
             api.cut()
-            api.request("PATCH", f"{LOOPS}/m", {"spec": {"retraining": {"cooldown": f"{generation}d"}}}, MERGE)
+            api.request("PATCH", f"{LOOPS}/m", {"spec": {"retraining": {"cooldown": f"{generation}h"}}}, MERGE)
             until(lambda wanted=generation: status(api)["observedGeneration"] == wanted, 60)  # type: ignore[misc]
 
 
