@@ -227,7 +227,7 @@ def test_the_clock_going_backwards_moves_nothing() -> None:
     assert [one for one in turn.decisions if one["kind"] in ("promote", "step", "roll-back", "retrain")] == []
 
 
-def test_a_training_that_fails_twice_is_given_up_and_the_champion_serves_on() -> None:
+def test_a_training_that_fails_again_and_again_is_given_up_and_the_champion_serves_on() -> None:
     product = Product()
 
     def broken(_: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -241,7 +241,7 @@ def test_a_training_that_fails_twice_is_given_up_and_the_champion_serves_on() ->
     seen: list[Turn] = []
     loop.settle(T0 + DAY, seen.append)
     decisions = [one for turn in seen for one in turn.decisions]
-    assert _kinds(decisions) == ["retrain", "retry-training", "training-failed"]
+    assert _kinds(decisions) == ["retrain", "retry-training", "retry-training", "training-failed"]
     assert "the source is gone" in decisions[-1]["sentence"]
     assert loop.state().champion == "1"
     assert product.router.routes.stable is not None

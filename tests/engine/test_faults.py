@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from parts import IMAGE, fail, rest, say
 from trimtab.adapters.pipelines.local import LocalRunner
 from trimtab.adapters.runs.sql import SqlRuns
 from trimtab.adapters.sql import ledger_engine
+from trimtab.engine.attempts import MOST_LOST
 from trimtab.engine.execution import Execution, Options
 from trimtab.engine.load import load
 from trimtab.engine.run import prepare, resume
@@ -120,34 +121,37 @@ def test_a_task_that_is_killed_is_tried_again_if_so_wanted(lab: Laboratory, mark
     assert ran.tasks["linger"].attempt == 2
 
 
-def test_a_host_that_is_killed_fails_its_tasks_and_is_started_anew(lab: Laboratory, marks: Path) -> None:
-    with_own = Laboratory(WarmHost(), lab.folder / "own")
-    with_own.folder.mkdir()
-    running = Background(with_own, lingering, marks=str(marks))
+@pytest.fixture
+def own(lab: Laboratory) -> Iterator[Laboratory]:
+    """A laboratory whose host may be killed."""
+    made = Laboratory(WarmHost(), lab.folder / "own")
+    made.folder.mkdir()
+    yield made
+    made.host.close()
+    assert made.host.pid == 0
+
+
+def test_a_host_that_is_killed_is_started_anew_and_its_tasks_run_again(own: Laboratory, marks: Path) -> None:
+    running = Background(own, lingering_once, marks=str(marks))
     pids = _pids(marks, "one")
-    first = with_own.host.pid
+    first = own.host.pid
     os.kill(first, signal.SIGKILL)
     ran = running.ended()
-    assert ran.tasks["linger"].exit_reason == "the engine's host process died"
+    assert ran.output == "one"
+    assert ran.tasks["linger"].attempt == 2
+    assert own.host.pid not in {0, first}
     assert all(eventually(lambda pid=pid: _gone(pid)) for pid in pids)
 
-    @dsl.pipeline(name="after-pipeline")
-    def after() -> str:
-        return say(text="alive").output
 
-    assert with_own.run(after).output == "alive"
-    assert with_own.host.pid not in {0, first}
-    with_own.host.close()
-    assert with_own.host.pid == 0
-
-
-def test_a_host_that_is_killed_counts_as_an_attempt(lab: Laboratory, marks: Path) -> None:
-    own = Laboratory(WarmHost(), lab.folder)
-    running = Background(own, lingering_once, marks=str(marks))
-    _pids(marks, "one")
-    os.kill(own.host.pid, signal.SIGKILL)
-    assert running.ended().output == "one"
-    own.host.close()
+def test_a_task_whose_hosts_die_again_and_again_fails(own: Laboratory, marks: Path) -> None:
+    running = Background(own, lingering, marks=str(marks))
+    seen: list[list[int]] = [[]]
+    for _ in range(MOST_LOST + 1):
+        seen.append(eventually(lambda: (pids := _pids(marks, "one")) != seen[-1] and pids))
+        os.kill(own.host.pid, signal.SIGKILL)
+    ran = running.ended()
+    assert ran.tasks["linger"].exit_reason == "the engine's host process died"
+    assert ran.tasks["linger"].attempt == MOST_LOST + 1
 
 
 def test_stopping_ends_everything_and_the_run_can_be_taken_up(lab: Laboratory, marks: Path) -> None:

@@ -80,7 +80,7 @@ class Training:
     key: str
     cause: Cause
     started: datetime
-    attempt: int = 1  # a failed run is tried once more, as a run of its own
+    attempt: int = 1  # a failed run is tried again, as a run of its own
     resumed: int = 0  # times it was found interrupted and was resumed
 
     @property

@@ -14,7 +14,7 @@ from trimtab.decisions.outcome import Decision, DecisionKind
 from trimtab.decisions.state import REMEMBERED, Cause, Handled, LoopState, Rejected, Training
 from trimtab.spec.document import LoopSpec
 
-MOST_ATTEMPTS = 2  # a failed run is tried once more
+MOST_ATTEMPTS = 3  # a failed run is tried twice more
 MOST_RESUMES = 5  # a run that was interrupted more often has failed
 
 Moved = tuple[LoopState, tuple[Decision, ...]]

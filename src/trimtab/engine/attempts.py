@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trimtab.engine.stage import Place
 
 GRACE_SECONDS = 2.0  # between SIGTERM and SIGKILL
+MOST_LOST = 3  # attempts that ended with the host and not by themselves are made again this often
 
 
 class TaskRun:
@@ -43,6 +44,7 @@ class TaskRun:
         self._timeout = float(platform.get("activeDeadlineSeconds", 0))
         self._job = ""
         self._timed_out = self._cancelled = False
+        self._lost = 0
         told = inputs.to_json(component.inputs)
         self._record = TaskRecord(run.record.run_id, place.path, "PENDING", inputs=told)
 
@@ -157,8 +159,16 @@ class TaskRun:
             self._ended_with(f"timed out after {self._timeout:g} s")
         elif ended.well:
             self._succeeded()
+        elif ended.lost and self._lost < MOST_LOST and not self._cancelled and not self._run.stopped(self.place):
+            self._lost += 1
+            self._again(reason_of(ended, self._folder.log), 0.0)
         else:
             self._ended_with(reason_of(ended, self._folder.log))
+
+    def _again(self, reason: str, wait: float) -> None:
+        self._record = _with(self._record, state="PENDING", exit_reason=f"{reason}; tried again after {wait:g} s")
+        self._run.save(self._record)
+        self._run.rest(self, wait)
 
     def _succeeded(self) -> None:
         try:
@@ -172,15 +182,12 @@ class TaskRun:
     def _ended_with(self, reason: str) -> None:
         self._job = ""
         retry = self._task.retry
-        tried = self._record.attempt - self._first
+        tried = self._record.attempt - self._first - self._lost
         if self._cancelled:
             self._close("CANCELLED", CANCELLED.reason)
             self._over(CANCELLED)
         elif retry is not None and tried <= retry.count and not self._run.stopped(self.place):
-            wait = retry.wait_before(tried + 1)
-            self._record = _with(self._record, state="PENDING", exit_reason=f"{reason}; tried again after {wait:g} s")
-            self._run.save(self._record)
-            self._run.rest(self, wait)
+            self._again(reason, retry.wait_before(tried + 1))
         else:
             self._close("FAILED", reason)
             self._over(Outcome("FAILED", reason=f"task {self.place.path}: {reason}"))

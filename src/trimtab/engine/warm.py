@@ -27,11 +27,15 @@ _THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 @dataclass(frozen=True)
 class Ended:
-    """How a task's process ended: `code` is its exit code, `signal` the signal that ended it, `reason` neither."""
+    """How a task's process ended: `code` is its exit code, `signal` the signal that ended it, `reason` neither.
+
+    `lost`: it ended because the host did, which says nothing about the task.
+    """
 
     code: int = 0
     signal: int = 0
     reason: str = ""
+    lost: bool = False
 
     @property
     def well(self) -> bool:
@@ -186,7 +190,7 @@ class WarmHost:
                 os.killpg(pid, signal.SIGKILL)
         where = f"; its last words may be in {self._log}" if self._log else ""
         for ended in lost.values():
-            ended(Ended(reason=f"the engine's host process died{where}"))
+            ended(Ended(reason=f"the engine's host process died{where}", lost=True))
 
     def _take(self, event: dict[str, Any]) -> None:
         name = event["id"]

@@ -69,7 +69,7 @@ class Replay:
         self._tell = tell
         self._progress = Progress(periods=len(self._periods), metric=loop.document.spec.main_metric)
         self._first: ServerRequest | None = None
-        self._known_frozen = ""
+        self._known_frozen = self._frozen_reason = ""
         self.record = Record()
 
     def run(self) -> Record:
@@ -107,7 +107,7 @@ class Replay:
         give_up = time.monotonic() + _READY_SECONDS
         while not self._frozen():
             if time.monotonic() > give_up:
-                raise TrimtabError("the frozen baseline is not ready after minutes; look at the log of its server")
+                raise TrimtabError(f"the frozen baseline does not get ready. {self._frozen_reason}")
             time.sleep(_POLL_SECONDS)
         return self._columns(found.version)
 
@@ -116,8 +116,7 @@ class Replay:
         if self._first is None:
             return ""
         view = self._baseline.ensure([self._first])[self._first.version]
-        if view.state == "failed":
-            raise TrimtabError(f"the frozen baseline did not start: {view.reason}")
+        self._frozen_reason = view.reason
         return view.address if view.state == "ready" else ""
 
     def _serve(self, rows: list[Row]) -> None:

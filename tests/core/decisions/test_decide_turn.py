@@ -23,6 +23,7 @@ from decision_cases import (
 
 from trimtab.decisions.observed import FeatureDrift, Observed, RunSeen, ServerSeen, UnseenClass, WishSeen
 from trimtab.decisions.state import Count, Handled, LoopState, Rejected, RoutesWanted, Training, routes_of, versions_of
+from trimtab.decisions.training import MOST_ATTEMPTS, MOST_RESUMES
 from trimtab.decisions.turn import decide
 
 SPEC = spec()
@@ -91,12 +92,13 @@ def test_a_version_that_did_not_pass_is_rejected(verdict):
     assert routes_of(outcome.state) == RoutesWanted("1", None, 0, 0)
 
 
-def test_a_failed_run_is_tried_once_more_and_then_given_up():
+def test_a_failed_run_is_tried_again_and_then_given_up():
     again = decide(SPEC, TRAINING, finished(state="FAILED"))
     assert kinds(again) == ["retry-training"]
     assert again.state.training.run_key == "training-2-attempt-2"
     assert decide(SPEC, again.state, finished(state="FAILED")).decisions == ()  # still the view of the first attempt
-    over = decide(SPEC, again.state, finished(state="FAILED", key="training-2-attempt-2"))
+    last = decide(SPEC, again.state, finished(state="FAILED", key="training-2-attempt-2"))
+    over = decide(SPEC, last.state, finished(state="FAILED", key="training-2-attempt-3"))
     assert kinds(over) == ["training-failed"]
     assert "boom" in over.decisions[0].sentence
     assert over.state.training is None
@@ -110,7 +112,7 @@ def test_an_interrupted_run_is_resumed_but_not_for_ever():
         state = outcome.state
         if state.training is None:
             break
-    assert said == ["retry-training"] * 11 + ["training-failed"]
+    assert said == ["retry-training"] * ((MOST_RESUMES + 1) * MOST_ATTEMPTS - 1) + ["training-failed"]
 
 
 @pytest.mark.parametrize("output", [{}, {"version": "2"}, {"version": "2", "verdict": "splendid"}])
