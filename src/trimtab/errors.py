@@ -9,6 +9,7 @@
     │   └── DataRefused                        data that breaks the contract
     ├── ArtifactCorrupt                        bytes differ from the digest the registry vouches for
     ├── AlreadyRunning                         another process owns this loop
+    ├── EvidenceMissing                        nobody knows how requests went: nothing is promoted blind
     ├── TurnTaken                              another controller committed this turn first
     └── StorageFull                            a record could not be made durable
 
@@ -48,6 +49,10 @@ class ArtifactCorrupt(TrimtabError):
 
 class AlreadyRunning(TrimtabError):
     """Another process owns this loop."""
+
+
+class EvidenceMissing(TrimtabError):
+    """Nobody can say how requests went, so a release holds."""
 
 
 class TurnTaken(TrimtabError):
