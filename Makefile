@@ -7,7 +7,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 READY := $(VENV)/.ready
 DEMO := examples/desert-rodents
 
-.PHONY: help setup demo test lint check clean
+.PHONY: help setup demo test lint check images clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -35,6 +35,9 @@ lint: $(READY) ## ruff, mypy, import-linter, fresh pipelines and reference pages
 	@$(BIN)/python -m trimtab.spec.generate --check
 
 check: lint test ## What CI does
+
+images: ## Build the container images with docker, podman or buildah
+	@.ci/images
 
 clean: ## Remove the environment and every state folder
 	rm -rf $(VENV) $(DEMO)/.trimtab build trimtab.egg-info
