@@ -53,7 +53,10 @@ def test_as_of_equals_a_source_that_ends_there(
 ) -> None:
     moment = START + timedelta(days=as_of)
     section = data(id="id", label={"column": "y", "delay": f"{delay}d"})
-    past = [row for row in rows if row[1] + delay <= as_of and (window is None or row[1] >= as_of - window)]
+    known = [row for row in rows if row[1] + delay <= as_of]
+    past = [row for row in known if window is None or row[1] >= as_of - window]
+    if known and not past and window is not None:  # the data ended longer ago
+        past = [row for row in known if row[1] >= max(row[1] for row in known) - window]
     span = None if window is None else timedelta(days=window)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -69,6 +72,16 @@ def test_as_of_equals_a_source_that_ends_there(
         pd.testing.assert_frame_equal(whole, cut)
         assert whole["_time"].max() + timedelta(days=delay) <= moment
         assert whole.attrs == cut.attrs
+
+
+def test_data_that_ended_long_ago_is_taken_as_it_ended(tmp_path: Path) -> None:
+    write(tmp_path, [(number, 7 * number, "ab"[number % 2], "1") for number in range(10)])
+    section = data(id="id")
+    years_later = START + timedelta(days=2000)
+    frame = ingest.read(section, tmp_path, as_of=years_later, window=timedelta(days=21))
+    assert frame["_id"].tolist() == ["6", "7", "8", "9"]
+    with pytest.raises(DataRefused, match="no row's label is known at"):
+        ingest.read(section, tmp_path, as_of=START - timedelta(days=1), window=timedelta(days=21))
 
 
 @settings(max_examples=100, deadline=None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from trimtab.engine.warm import Ended
 
 _MOST_BYTES = 8192
-_MOST_CHARACTERS = 300
+_MOST_CHARACTERS = 500
 
 
 def reason_of(ended: Ended, log: Path) -> str:
@@ -37,4 +37,9 @@ def last_line(log: Path) -> str:
     # kfp's executor prints its input over many indented lines: none of them says why a task failed.
     lines = [line for line in text.splitlines() if line.strip(" \t{}[],") and not line[0].isspace()]
     told = [line.strip() for line in lines if not line.startswith("[KFP Executor")]
-    return told[-1][:_MOST_CHARACTERS] if told else ""
+    return shortened(told[-1], _MOST_CHARACTERS) if told else ""
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, cut after a word and marked as cut if it is longer."""
+    return text if len(text) <= most else text[: most - 2].rsplit(" ", 1)[0] + " …"

@@ -17,7 +17,11 @@ class Training(Section):
         None, description="A scikit-learn estimator by class name; default HistGradientBoosting for the problem."
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="The estimator's parameters by name.")
-    window: Duration | None = Field(None, description="Train on rows no older than this; default: all rows.")
+    window: Duration | None = Field(
+        None,
+        description="Train on rows no older than this; of data that ended longer ago, on the last such span. "
+        "Default: all rows.",
+    )
     imbalance: Literal["none", "balanced"] = Field(
         "none", description="balanced: weight rows by inverse class frequency."
     )

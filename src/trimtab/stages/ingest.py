@@ -36,8 +36,9 @@ def read(
 ) -> pd.DataFrame:
     """Training rows as known at `as_of` (None: all), not older than `window` before it, sorted by `_time`.
 
-    A row is visible iff `_time + label.delay <= as_of` and `_time >= as_of - window`; rows without a label are left out
-    (their number is in `frame.attrs["unlabelled"]`). Raw columns keep their names and order; then come `_id` and
+    A row is visible iff `_time + label.delay <= as_of` and `_time >= as_of - window`; if no row is, as the data ended
+    longer ago, the window ends with the newest row known. Rows without a label are left out (their number is in
+    `frame.attrs["unlabelled"]`). Raw columns keep their names and order; then come `_id` and
     `_time`. Whole numbers are int64, numbers float64 (NaN: missing; also whole numbers with missing values), booleans
     bool, text object (None: missing).
 
@@ -56,7 +57,7 @@ def read(
     else:
         served = None
     if not visible.any() and (served is None or served.empty):
-        raise DataRefused(_nothing_visible(collected.times, as_of, window, data))
+        visible = _ended(collected.times, as_of, window, data)
     frame = _typed(collected, np.flatnonzero(visible), data)
     if served is not None and not served.empty:
         frame = join_feedback(frame, served, data.label.column)
@@ -94,6 +95,14 @@ def _visible(times: np.ndarray, as_of: datetime | None, window: timedelta | None
     if window is not None:
         visible &= times >= moment - np.timedelta64(window)
     return np.asarray(visible)
+
+
+def _ended(times: np.ndarray, as_of: datetime | None, window: timedelta | None, data: Data) -> np.ndarray:
+    """The rows of the window that ends with the newest row known; raises DataRefused if none is known."""
+    known = _visible(times, as_of, None, data.label.delay)
+    if not known.any():
+        raise DataRefused(_nothing_visible(times, as_of, data))
+    return np.asarray(known & (times >= times[known].max() - np.timedelta64(window or timedelta(0))))
 
 
 def _feedback_visible(
@@ -193,10 +202,9 @@ def _labelled(frame: pd.DataFrame, data: Data, as_of: datetime | None) -> pd.Dat
     return frame
 
 
-def _nothing_visible(times: np.ndarray, as_of: datetime | None, window: timedelta | None, data: Data) -> str:
+def _nothing_visible(times: np.ndarray, as_of: datetime | None, data: Data) -> str:
     first, last = times.min(), times.max()
-    reach = f" within {window}" if window else ""
     return (
-        f"no row's label is known at {as_of}{reach}: event times run from {first} to {last} UTC and labels come "
-        f"{data.label.delay} later (data.label.delay). Choose another time, or a wider `training.window`."
+        f"no row's label is known at {as_of}: event times run from {first} to {last} UTC and labels come "
+        f"{data.label.delay} later (data.label.delay). Choose a later time."
     )
