@@ -198,6 +198,7 @@ class Observed:
     servers: Mapping[str, ServerSeen] = field(default_factory=dict)
     wishes: tuple[WishSeen, ...] = ()
     clock_went_backwards: bool = False
+    blind: str = ""  # why nobody can say how requests went; `traffic` is empty then
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, for the ledger."""

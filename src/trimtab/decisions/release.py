@@ -20,7 +20,13 @@ from trimtab.decisions.wording import counted, lasting, percent
 from trimtab.spec.release import Release as Policy
 
 MOST_RESTARTS = 5  # a server that died more often is lost
-NOTABLE = ("looks-worse", "errors", "latency", "person")  # waits that a person hears of; the others are in `status`
+NOTABLE = (
+    "looks-worse",
+    "errors",
+    "latency",
+    "person",
+    "blind",
+)  # waits that a person hears of; the others are in `status`
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,8 @@ def _waits(policy: Policy, release: Release, observed: Observed, found: Evidence
         return "clock", "the clock went backwards: nothing moves on until it has passed the time of the last step"
     if server is None or server.state != "ready":
         return "server", "its server is not ready yet"
+    if observed.blind:
+        return "blind", f"nothing moves on blind: {observed.blind}"
     if release.phase == "warming":
         return None
     left = policy.step_least - (observed.now - release.phase_started)

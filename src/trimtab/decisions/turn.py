@@ -41,7 +41,7 @@ def decide(spec: LoopSpec, state: LoopState, observed: Observed) -> Outcome:
         hold = hold or why_not
     state = _monitor(spec, state, seen)
     answered = tuple(wish.number for wish in observed.wishes)
-    return Outcome(state, tuple(decisions), answered, hold or _under_way(state))
+    return Outcome(state, tuple(decisions), answered, hold or _under_way(state) or observed.blind)
 
 
 def _known_by_now(observed: Observed) -> Observed:
@@ -190,7 +190,7 @@ def _monitor(spec: LoopSpec, state: LoopState, observed: Observed) -> LoopState:
         monitoring=run,
         monitorings=number,
         monitored=observed.now,
-        counted=dict(observed.traffic),
+        counted=state.counted if observed.blind else dict(observed.traffic),
         unanswered=unanswered,
     )
 

@@ -15,6 +15,7 @@ from trimtab.decisions.observed import (
     WishSeen,
 )
 from trimtab.decisions.state import Count, LoopState
+from trimtab.errors import EvidenceMissing
 from trimtab.loop.evidence import Evidence, gather
 from trimtab.ports.pipelines import PipelineRunner
 from trimtab.ports.records import RecordReader
@@ -57,6 +58,7 @@ class Observer:
         """What is there at `now`, and the counts of the joined logs for people."""
         evidence = self._evidence(state, now, champion)
         monitoring_run = self._run(state.monitoring.key if state.monitoring else None)
+        traffic, blind = self._traffic()
         observed = Observed(
             now=now,
             training=self._run(state.training.run_key if state.training else None),
@@ -64,13 +66,21 @@ class Observer:
             monitoring=_monitoring(monitoring_run, last),
             quality=evidence.quality,
             comparison=evidence.comparison,
-            traffic={version: _count(traffic) for version, traffic in self._router.traffic().items()},
+            traffic=traffic,
             latency=evidence.latency,
             servers={version: ServerSeen(view.state, view.restarts, view.reason) for version, view in views.items()},
             wishes=tuple(_wish(wish) for wish in wishes),
             clock_went_backwards=last is not None and now < last.time,
+            blind=blind,
         )
         return observed, evidence.counts
+
+    def _traffic(self) -> tuple[Mapping[str, Count], str]:
+        """The router's counters, or why nobody knows them: wishes and lost servers are acted on all the same."""
+        try:
+            return {version: _count(traffic) for version, traffic in self._router.traffic().items()}, ""
+        except EvidenceMissing as error:
+            return {}, str(error)
 
     def _run(self, key: str | None) -> RunSeen | None:
         view = self._runner.look(key) if key is not None else None
