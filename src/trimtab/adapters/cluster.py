@@ -77,14 +77,14 @@ class Cluster:
         self._pause = pause
 
     @classmethod
-    def connect(cls, kubeconfig: Path | None = None, url: str = "") -> Cluster:
-        """By an address, by a kubeconfig file, or from inside a pod; raises TrimtabError."""
+    def connect(cls, kubeconfig: Path | str | None = None, url: str = "", context: str = "") -> Cluster:
+        """By an address, by kubeconfig files (as KUBECONFIG names them), or from inside a pod; raises TrimtabError."""
         settings = client.Configuration()
         try:
             if url:
                 settings.host = url
             elif kubeconfig is not None:
-                config.load_kube_config(str(kubeconfig), client_configuration=settings)
+                config.load_kube_config(str(kubeconfig), context or None, client_configuration=settings)
             else:
                 config.load_incluster_config(client_configuration=settings)
         except config.ConfigException as error:
@@ -145,6 +145,10 @@ class Cluster:
         except ClusterError as error:
             if error.code != 404:
                 raise
+
+    def version(self) -> Json:
+        """What the API server says of itself."""
+        return self._object("GET", "/version")
 
     def text(self, path: str, query: Mapping[str, str]) -> str:
         """What is no object: the log of a pod."""

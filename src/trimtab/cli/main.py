@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from trimtab import __version__
-from trimtab.cli import pipeline
+from trimtab.cli import cluster, pipeline
 from trimtab.errors import TrimtabError
 
 app = typer.Typer(
@@ -26,6 +26,12 @@ app.add_typer(
     name="pipeline",
     help="Run and inspect compiled KFP pipelines on this machine.",
     rich_help_panel="Pipelines",
+)
+app.add_typer(
+    cluster.app,
+    name="cluster",
+    help="Look at trimtab on a Kubernetes cluster, or remove it.",
+    rich_help_panel="Cluster",
 )
 
 _LIFE, _WATCH, _STEER, _PIPE = "Life of a loop", "Look", "Steer", "Pipelines"
