@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from trimtab.adapters.cluster import CONFIG_MAPS, JOBS, LEASES, MODEL_LOOPS, Cluster, ClusterError, Resource
 from trimtab.cli.doctor import CLAIMS, DEFINITIONS, DEPLOYMENTS, OURS, SERVICES
@@ -98,7 +99,7 @@ def _operator_runs(cluster: Cluster, namespace: str) -> bool:
     return any(int(one.get("status", {}).get("availableReplicas") or 0) for one in found)
 
 
-def _loops(cluster: Cluster, namespace: str) -> list[dict[str, object]]:
+def _loops(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
     """Loops of the namespace, "" for all; none where the cluster does not know what that is."""
     return [*_listed(cluster, MODEL_LOOPS, namespace, "")]
 
@@ -121,7 +122,7 @@ def _names(cluster: Cluster, kind: Resource, namespace: str, labels: str) -> lis
     return [str(one["metadata"]["name"]) for one in _listed(cluster, kind, namespace, labels)]
 
 
-def _listed(cluster: Cluster, kind: Resource, namespace: str, labels: str) -> list[dict[str, object]]:
+def _listed(cluster: Cluster, kind: Resource, namespace: str, labels: str) -> list[dict[str, Any]]:
     try:
         return cluster.list(kind, namespace, labels)
     except ClusterError as error:
