@@ -145,14 +145,12 @@ def _waits(policy: Policy, release: Release, observed: Observed, found: Evidence
         return "clock", "the clock went backwards: nothing moves on until it has passed the time of the last step"
     if server is None or server.state != "ready":
         return "server", "its server is not ready yet"
+    left = policy.step_least - (observed.now - release.phase_started)
+    if release.phase != "warming" and left.total_seconds() > 0:
+        return "time", f"this step lasts {lasting(left)} longer"
     if observed.blind:
         return "blind", f"nothing moves on blind: {observed.blind}"
-    if release.phase == "warming":
-        return None
-    left = policy.step_least - (observed.now - release.phase_started)
-    if left.total_seconds() > 0:
-        return "time", f"this step lasts {lasting(left)} longer"
-    return _wants(policy, release, found)
+    return None if release.phase == "warming" else _wants(policy, release, found)
 
 
 def _wants(policy: Policy, release: Release, found: Evidence) -> tuple[str, str] | None:
