@@ -3,6 +3,7 @@
 A loop whose name starts with `broken` has no world.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -32,7 +33,10 @@ def operator(url: str, namespace: str, identity: str, **settings: Any) -> Operat
     def login(**_: Any) -> kopf.ConnectionInfo:
         return kopf.ConnectionInfo(server=url)
 
-    found = Settings((namespace,), namespace, identity, None, None, busy_seconds=0.2, idle_seconds=30.0, **settings)
+    busy, idle = (
+        float(os.environ.get(f"FLEET_{which}_SECONDS", usual)) for which, usual in (("BUSY", 0.2), ("IDLE", 30))
+    )
+    found = Settings((namespace,), namespace, identity, None, None, busy_seconds=busy, idle_seconds=idle, **settings)
     return Operator(cluster, worlds, found, login)
 
 
