@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_nothing_is_written_again_and_a_hand_that_changed_it_is_undone(world: Ga
     world.router.apply(routes)
     GatewayApiRouter(world.cluster, PLACE, nowhere(T0 + timedelta(hours=1))).apply(routes)
     assert world.route()["metadata"]["resourceVersion"] == before
-    changed = world.route()
+    changed = deepcopy(world.route())
     changed["spec"]["rules"][1]["backendRefs"][0]["weight"] = 0
     world.api.request("PUT", PATH, changed)
     world.router.apply(routes)

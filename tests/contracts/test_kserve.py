@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,15 @@ class TestStandard(_Modes):
         world.ensure("2")
         assert world.object()["spec"].get("canary", []) == []
         assert world.kserve.lost == []
+
+    def test_a_deployment_that_is_of_the_past_is_not_ready(self, world: KServeWorld) -> None:
+        """Its controller has not seen the newest template yet: what is available are pods of the one before."""
+        assert world.ensure("1")["1"].state == "ready"
+        path = "/apis/apps/v1/namespaces/shop/deployments/rodents-v1-predictor"
+        found = deepcopy(world.api.request("GET", path))
+        found["spec"]["paused"] = True
+        world.api.request("PUT", path, found)
+        assert world.inner.ensure([request("1")])["1"].state == "starting"
 
     def test_the_stable_version_keeps_its_pods_while_others_are_tried(self, world: KServeWorld) -> None:
         world.ensure("1")

@@ -159,15 +159,15 @@ class KServeController:
         if percent is not None and rolled and percent < 100:
             traffic.append((rolled, 100 - percent, False))
         _propagate(component, created, ready, traffic)
-        status = {"components": {"predictor": component}}
+        status: Json = {"components": {"predictor": component}}
         if ready:
             status["url"] = f"http://{name}-{self.namespace}.example.com"
         self._save(_SERVICES, {**service, "status": status}, "/status")
         versions = {one["metadata"]["name"]: one["metadata"]["labels"][_VERSION] for one in revisions}
         shares: dict[str, float] = {}
-        for revision, share, _ in traffic:
-            if revision and share:
-                shares[versions[revision]] = shares.get(versions[revision], 0) + share
+        for name_of_one, share, _ in traffic:
+            if name_of_one and share:
+                shares[versions[name_of_one]] = shares.get(versions[name_of_one], 0) + share
         self.shares.append(shares)
 
     def _revision(self, name: str, number: int, template: Json) -> Json:
