@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Ledger", "Turns"]
 
 _MOST_RUNS = 10_000
+_LEDGER_URL = "TRIMTAB_LEDGER_URL"  # of a PostgreSQL database, with its secret: it has no place in a document
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,14 @@ class Ledger:
 
 def ledger(document: ModelLoop, home: Home) -> Ledger:
     """The loop's ledger; an empty one in memory where nothing was remembered yet, so that looking leaves no trace."""
-    if not home.ledger.exists():
+    if not home.ledger.exists() and not os.environ.get(_LEDGER_URL):
         return Ledger(MemoryTurns(), MemoryRuns())
     return lasting_ledger(document, home)
 
 
 def lasting_ledger(document: ModelLoop, home: Home) -> Ledger:
-    """The loop's ledger on disk, made if it is not there."""
-    engine = ledger_engine(home.make().ledger)
+    """The loop's ledger, made if it is not there: in the database that TRIMTAB_LEDGER_URL names, else on disk."""
+    engine = ledger_engine(os.environ.get(_LEDGER_URL) or home.make().ledger)
     return Ledger(SqlTurns(engine, document.metadata.name), SqlRuns(engine))
 
 

@@ -1,21 +1,73 @@
-"""The ledger's SQLite file, opened so that a kill loses nothing that was committed and a full disk is said plainly."""
+"""The ledger's database: a SQLite file, opened so that a kill loses nothing that was committed, or a PostgreSQL URL."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine import ExceptionContext, make_url
 
-from trimtab.errors import StorageFull, TrimtabError
+from trimtab.adapters.postgres import one_at_a_time, postgres_engine
+from trimtab.errors import Refused, StorageFull, TrimtabError
 
 BUSY_MILLISECONDS = 10_000
 
 
-def ledger_engine(path: Path) -> sa.Engine:
-    """An engine on the ledger file, made if it is not there. Raises StorageFull or TrimtabError, as its use does later.
+class _JsonText(sa.types.TypeDecorator[Any]):
+    """JSON as text: PostgreSQL's own types refuse NaN and NUL, which a task may well give as its result."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str:  # noqa: ARG002 - SQLAlchemy's signature
+        return json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
+        return None if value is None else json.loads(value)
+
+
+class _PlainText(sa.types.TypeDecorator[str]):
+    """Text without what PostgreSQL cannot hold (NUL, lone surrogates), which is shown as a mark: it is for people."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        if value is None:
+            return None
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+JSON = sa.JSON().with_variant(_JsonText(), "postgresql")
+TEXT = sa.Text().with_variant(_PlainText(), "postgresql")
+
+
+def make_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
+    """Make the tables that are missing; several processes may do so at once."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            one_at_a_time(connection)
+        tables.create_all(connection)
+
+
+def ledger_engine(place: Path | str) -> sa.Engine:
+    """An engine on the ledger: a file's path, or a `postgresql://` URL. Raises StorageFull or TrimtabError, and so
+    does its use later; Refused for a URL of something else.
+    """
+    if isinstance(place, Path):
+        return _sqlite_engine(place)
+    try:
+        url = make_url(place)
+    except (sa.exc.ArgumentError, ValueError):  # its own words would show the URL with its password
+        raise Refused("the ledger's URL is none; expected one such as postgresql://user@host/database") from None
+    return postgres_engine(url)
+
+
+def _sqlite_engine(path: Path) -> sa.Engine:
+    """Made if it is not there.
 
     WAL: readers never wait for the writer. synchronous=NORMAL: a commit survives the death of any process and the file
     is never corrupted; only a power cut may undo the last commits, and every turn and run can be repeated from the

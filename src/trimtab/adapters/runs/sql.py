@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from trimtab.adapters.sql import JSON, TEXT, make_tables
 from trimtab.ports.runs import RunRecord, RunStore, TaskRecord
 
 _schema = sa.MetaData()
@@ -22,9 +23,9 @@ _runs = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("started", sa.String(40), nullable=False, index=True),
     sa.Column("ended", sa.String(40)),
-    sa.Column("parameters", sa.JSON, nullable=False),
-    sa.Column("output", sa.JSON),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("parameters", JSON, nullable=False),
+    sa.Column("output", JSON),
+    sa.Column("reason", TEXT, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
 )
 
@@ -33,16 +34,16 @@ _tasks = sa.Table(
     _schema,
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("run_id", sa.String(120), nullable=False),
-    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("path", TEXT, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("saved", sa.BigInteger, nullable=False),
     sa.Column("started", sa.String(40)),
     sa.Column("ended", sa.String(40)),
     sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("inputs", sa.JSON, nullable=False),
-    sa.Column("outputs", sa.JSON, nullable=False),
-    sa.Column("log", sa.Text, nullable=False),
-    sa.Column("exit_reason", sa.Text, nullable=False),
+    sa.Column("inputs", JSON, nullable=False),
+    sa.Column("outputs", JSON, nullable=False),
+    sa.Column("log", TEXT, nullable=False),
+    sa.Column("exit_reason", TEXT, nullable=False),
     sa.Column("cache_key", sa.String(64), nullable=False, index=True),
     sa.UniqueConstraint("run_id", "path"),
 )
@@ -53,7 +54,7 @@ class SqlRuns(RunStore):
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        _schema.create_all(engine)
+        make_tables(engine, _schema)
         # Built once: SQLAlchemy takes longer to build such a statement than SQLite to run it.
         self._save_run = _upsert(engine, _runs, "run_id")
         self._save_task = _upsert(engine, _tasks, "run_id", "path")

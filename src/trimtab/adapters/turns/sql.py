@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from trimtab.adapters.sql import JSON, make_tables
 from trimtab.errors import TurnTaken
 from trimtab.ports.turns import Turn, Wish
 
@@ -22,9 +23,9 @@ _turns = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("time", sa.String(40), nullable=False),
     sa.Column("decided", sa.Boolean, nullable=False),
-    sa.Column("state", sa.JSON, nullable=False),
-    sa.Column("observed", sa.JSON, nullable=False),
-    sa.Column("decisions", sa.JSON, nullable=False),
+    sa.Column("state", JSON, nullable=False),
+    sa.Column("observed", JSON, nullable=False),
+    sa.Column("decisions", JSON, nullable=False),
 )
 
 _wishes = sa.Table(
@@ -34,7 +35,7 @@ _wishes = sa.Table(
     sa.Column("loop", sa.String(64), nullable=False, index=True),
     sa.Column("time", sa.String(40), nullable=False),
     sa.Column("kind", sa.String(32), nullable=False),
-    sa.Column("arguments", sa.JSON, nullable=False),
+    sa.Column("arguments", JSON, nullable=False),
     sa.Column("answered_by", sa.Integer),
 )
 
@@ -45,7 +46,7 @@ class SqlTurns:
     def __init__(self, engine: sa.Engine, loop: str) -> None:
         self._engine = engine
         self._loop = loop
-        _schema.create_all(engine)
+        make_tables(engine, _schema)
 
     def _old_undecided(self, number: int) -> sa.Delete:
         """Turns that decided nothing are dropped in the end, so that a loop may run for years."""
