@@ -7,7 +7,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 READY := $(VENV)/.ready
 DEMO := examples/desert-rodents
 
-.PHONY: help setup demo test lint check images clean
+.PHONY: help setup demo test lint check images kind clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -38,6 +38,9 @@ check: lint test ## What CI does
 
 images: ## Build the container images with docker, podman or buildah
 	@.ci/images
+
+kind: ## Make a kind cluster with trimtab in it (PROFILE=kubeflow: with KFP and KServe)
+	@manifests/kind/create
 
 clean: ## Remove the environment and every state folder
 	rm -rf $(VENV) $(DEMO)/.trimtab build trimtab.egg-info
