@@ -22,7 +22,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Run the whole loop on 18 years of real data and write a report
 	@$(BIN)/trimtab replay $(DEMO)/loop.yaml --home $(DEMO)/.trimtab --fresh --from 1985-01 --until 2003-01 --mark "1995-09=Chaetodipus baileyi turns up"
 
-test: $(READY) ## Run every test
+$(VENV)/.servers: .ci/test-servers $(READY)
+	@.ci/test-servers
+	@touch $@
+
+test: $(READY) $(VENV)/.servers ## Run every test
 	@$(BIN)/pytest
 
 lint: $(READY) ## ruff, mypy, import-linter, fresh pipelines and reference pages
