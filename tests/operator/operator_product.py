@@ -86,25 +86,48 @@ class NearCluster(Cluster):
         return json.loads(json.dumps(found))
 
 
+class LastingRegistry(MemoryRegistry):
+    """As of a cluster: what an operator that was killed had registered is known to the next one.
+
+    Versions are functions of their number here, so nothing needs to be stored for that.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def version(self, name: str, version: str) -> RegisteredVersion:
+        """The version, whichever process trained it."""
+        if name == self._name and version.isdigit():
+            return self.versions.setdefault((name, version), numbered(name, version))
+        return super().version(name, version)
+
+
+def numbered(name: str, version: str) -> RegisteredVersion:
+    """What training registers."""
+    return RegisteredVersion(name, version, f"sha256:{version}", Path(version))
+
+
 @dataclass
 class Product:
     """What outlasts an operator: registry, runs, logs, servers, router. Version 1 is wrong from day 6, 2 never."""
 
     name: str = "m"
-    registry: MemoryRegistry = field(default_factory=MemoryRegistry)
+    registry: MemoryRegistry = field(init=False)
     predictions: MemoryRecords = field(default_factory=lambda: MemoryRecords(PREDICTIONS))
     labels: MemoryRecords = field(default_factory=lambda: MemoryRecords(LABELS))
     router: MemoryRouter = field(default_factory=MemoryRouter)
     servers: MemoryServers = field(default_factory=MemoryServers)
 
     def __post_init__(self) -> None:
+        self.registry = LastingRegistry(self.name)
         self.runner = CallingRunner({"training-pipeline": self._train, "monitoring-pipeline": self._monitor})
         self.router.close = lambda: None  # type: ignore[method-assign]
         self.servers.close = lambda: None  # type: ignore[method-assign]  # they are the cluster's
 
     def _train(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         version = str(len(self.registry.versions) + 1)
-        self.registry.add(RegisteredVersion(self.name, version, f"sha256:{version}", Path(version)))
+        self.registry.add(numbered(self.name, version))
         return {"version": version, "digest": f"sha256:{version}", "verdict": "pass", "evidence": "{}"}
 
     def _monitor(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
