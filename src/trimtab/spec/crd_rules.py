@@ -148,6 +148,7 @@ _RELEASE: tuple[Rule, ...] = (
     ("!has(self.steps) || self.steps.isSorted()", "steps must rise"),
     ("self.strategy != 'shadow' || self.shadow", "the strategy is shadow: shadow cannot be false"),
     ("self.strategy != 'canary' || !has(self.steps) || size(self.steps) > 0", "a canary needs steps"),
+    ("(self.delivery == 'gitops') == has(self.gitops)", "delivery: gitops and the section gitops go together"),
 )
 _SCHEDULE: Rule = (
     "('schedule' in self.causes) == has(self.every)",
@@ -185,6 +186,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
 }
 
+_PLAIN_PATH = "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$"  # no option, nothing hidden, no way up
 _LIST: dict[str, Any] = {"maxItems": MOST_METRICS}
 _SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 _SAYS_SOMETHING: dict[str, Any] = {"pattern": r"\S"}
@@ -216,6 +218,9 @@ MORE: dict[str, dict[str, Any]] = {
     "spec.features.timeParts": _SET,
     "spec.release.steps": {"maxItems": 99, "x-kubernetes-list-type": "set"},
     "spec.release.steps[]": {"minimum": 1, "maximum": 99},
+    "spec.release.gitops.repository": {"pattern": r"^(https?|git)://[^@\s?#]+$|^ssh://[^:@\s]*@?[^@\s?#]+$|^file:///\S+$"},
+    "spec.release.gitops.branch": {"pattern": _PLAIN_PATH},
+    "spec.release.gitops.path": {"pattern": f"^$|{_PLAIN_PATH}"},
     "spec.retraining.causes": {"maxItems": 16},
     "spec.serving.host": {"pattern": r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}$"},
 }

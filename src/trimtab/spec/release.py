@@ -32,6 +32,31 @@ class RollBackWhen(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="How sure `worse_by` must be.")
 
 
+class GitOps(Section):
+    """The repository that releases are written to, and who may write there."""
+
+    repository: str = Field(
+        max_length=500,
+        description="URL of the repository: https://, ssh://, git:// or file://, without a user's name or password.",
+    )
+    branch: str = Field("main", max_length=200, description="The branch that the cluster is synced from.")
+    path: str = Field(
+        "",
+        max_length=300,
+        description="The folder in which the loop writes `release.yaml`; default: releases/ and the loop's name.",
+    )
+    provider: Literal["plain", "github", "gitlab"] = Field(
+        "plain",
+        description="Where pull requests are asked for. plain: a branch for each, merged to accept, deleted to refuse.",
+    )
+    secret: str = Field(
+        "",
+        pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
+        description="Name of the secret with the credentials, never the credentials: keys as in a repository secret "
+        "of Argo CD (url, username, password or sshPrivateKey). Empty: none are needed.",
+    )
+
+
 class Release(Section):
     """Strategy, steps, evidence, and what rolls back."""
 
@@ -47,3 +72,9 @@ class Release(Section):
     step_least: Duration = Field("1h", validate_default=True, description="A step lasts at least this long.")
     evidence: EvidenceWanted = Field(EvidenceWanted(), description="How much must be seen at each step.")
     roll_back_when: RollBackWhen = Field(RollBackWhen(), description="What ends a release.")
+    delivery: Literal["direct", "gitops"] = Field(
+        "direct",
+        description="direct: the loop changes what serves; gitops: it commits to a repository that the cluster is "
+        "synced from, and asks for versions and promotions by pull request.",
+    )
+    gitops: GitOps | None = Field(None, description="The repository, with `delivery: gitops`.")

@@ -8,6 +8,7 @@ from itertools import pairwise
 from math import isfinite
 
 from trimtab.spec.data_rules import columns, crossed, data
+from trimtab.spec.delivery_rules import delivery
 from trimtab.spec.document import LoopSpec, ModelLoop
 from trimtab.spec.explain import Finding
 from trimtab.spec.metrics import KNOWN
@@ -162,6 +163,7 @@ def _release(spec: LoopSpec) -> Iterator[Finding]:
         yield Finding(("spec", "release", "shadow"), "the strategy is shadow", "false", "true, or another strategy")
     if policy.strategy == "canary" and not policy.steps:
         yield Finding(loc, "a canary release without steps", expected="percentages such as [5, 25, 50]")
+    yield from delivery(policy)
     if policy.roll_back_when.metric:
         yield from _named(spec, policy.roll_back_when.metric, ("spec", "release", "rollBackWhen", "metric"), ("model",))
 
