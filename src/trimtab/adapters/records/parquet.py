@@ -39,17 +39,26 @@ class RecordFolder:
 
     def read(self, since: datetime, until: datetime) -> pa.Table:
         """Records with `time` in [since, until), each once, in no particular order."""
+        return self.read_named(since, until)[0]
+
+    def read_named(self, since: datetime, until: datetime) -> tuple[pa.Table, set[str], set[str]]:
+        """The same, with the segments of the journal and the Parquet files (day/name) that were looked at."""
         tables, journalled = self._journal()
+        files: set[str] = set()
         for path in self._parquet(since, until):
             if path.stem in journalled:
                 continue
             try:
                 tables.append(pq.read_table(path, schema=self._schema, partitioning=None))
+                files.add(f"{path.parent.name}/{path.name}")
+            except FileNotFoundError:
+                continue  # shipped to an object store since it was listed
             except (pa.ArrowException, OSError) as error:
                 self._tell(path, f"is no Parquet file of this log and is left out: {error}")
         table = pa.concat_tables(tables) if tables else self._schema.empty_table()
         low, high = pa.scalar(since, self._schema.field("time").type), pa.scalar(until, self._schema.field("time").type)
-        return table.filter(pc.and_(pc.greater_equal(table["time"], low), pc.less(table["time"], high)))
+        chosen = table.filter(pc.and_(pc.greater_equal(table["time"], low), pc.less(table["time"], high)))
+        return chosen, journalled, files
 
     def compact(self) -> int:
         """Turn sealed and orphaned segments into Parquet; returns how many. Raises StorageFull and loses nothing."""
