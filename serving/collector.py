@@ -1,6 +1,6 @@
-"""The log writer: takes labels at /v1/feedback and turns both logs into Parquet.
+"""The log writer: takes labels at /v1/feedback, turns both logs into Parquet and ships that to an object store.
 
-python -m trimtab.serving.collector --home DIR --port P
+python -m trimtab.serving.collector --home DIR --port P [--store s3://bucket/prefix]
 """
 
 from __future__ import annotations
@@ -14,82 +14,30 @@ import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from trimtab.adapters.records.journal import Journal
-from trimtab.adapters.records.parquet import RecordFolder
-from trimtab.adapters.records.schema import LABELS, PREDICTIONS
-from trimtab.errors import StorageFull
+from trimtab.errors import Refused, StorageFull
 from trimtab.serving.asked import VIRTUAL_TIME, read_time
 from trimtab.serving.body_limit import BodyLimit
-from trimtab.serving.labels import Label, read
+from trimtab.serving.labels import read
+from trimtab.serving.logs import MOST_SPOOLED_BYTES, Collector, Store
 from trimtab.serving.refusals import Unanswered, Unavailable
 from trimtab.serving.whole_answers import WholeAnswers
 
 _MOST_BYTES = 4 << 20
 _EVERY_SECONDS = 5.0
 _GRACE_SECONDS = 10
+_STORE = "TRIMTAB_RECORD_STORE"
 _TOKEN = "TRIMTAB_FEEDBACK_TOKEN"  # noqa: S105 - the name of the variable that holds it
-
-log = logging.getLogger("trimtab.collector")
-
-
-class Collector:
-    """The two logs, and how they fare."""
-
-    def __init__(self, home: Path) -> None:
-        """Raises StorageFull if the label log cannot be made."""
-        self._labels = Journal(home / "labels", "feedback", segment_seconds=2.0)
-        self._folders = (RecordFolder(home / "predictions", PREDICTIONS), RecordFolder(home / "labels", LABELS))
-        self._compacting = threading.Lock()
-        self.trouble = ""
-        self.registry = CollectorRegistry()
-        self._accepted = Counter("trimtab_labels_total", "Labels accepted", registry=self.registry)
-        self._compacted = Counter(
-            "trimtab_segments_compacted_total", "Journal segments turned to Parquet", registry=self.registry
-        )
-        self._full = Gauge("trimtab_log_trouble", "1 while a log cannot be written", registry=self.registry)
-
-    def take(self, labels: list[Label], time: datetime) -> int:
-        """Store the labels safely; raises StorageFull, and then none of them is stored."""
-        stamp = time.isoformat()
-        self._labels.append([{"id": one.id, "label": one.text, "time": stamp, "source": "http"} for one in labels])
-        self._accepted.inc(len(labels))
-        return len(labels)
-
-    def compact(self) -> None:
-        """One pass over both logs; trouble is told by /healthz and tried again at the next pass."""
-        with self._compacting:  # the last pass, at a stop, may meet one under way
-            trouble = ""
-            for folder in self._folders:
-                try:
-                    self._compacted.inc(folder.compact())
-                except StorageFull as error:
-                    trouble = str(error)
-                except Exception as error:  # the passes must go on, whatever a damaged segment does
-                    trouble = f"a segment could not be turned into Parquet: {type(error).__name__}: {error}"
-                    if trouble != self.trouble:
-                        log.exception("compaction failed")
-            if trouble and trouble != self.trouble:
-                log.error("%s", trouble)
-            self.trouble = trouble
-            self._full.set(bool(trouble))
-
-    def close(self) -> None:
-        """Seal and compact all that is there."""
-        self._labels.close()
-        self.compact()
 
 
 def application(
@@ -99,7 +47,7 @@ def application(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(_compact_forever(collector, every_seconds))
+        task = asyncio.create_task(_work_forever(collector, every_seconds))
         yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -150,10 +98,11 @@ async def _gone(_request: Request, _error: Exception) -> Response:
     return Response(status_code=400)  # nobody reads it: the client went away before its body had come
 
 
-async def _compact_forever(collector: Collector, every_seconds: float) -> None:
+async def _work_forever(collector: Collector, every_seconds: float) -> None:
     while True:
         await asyncio.sleep(every_seconds)
-        await asyncio.to_thread(collector.compact)
+        collector.seal()
+        await asyncio.to_thread(collector.work)
 
 
 async def _serve(app: FastAPI, listening: socket.socket) -> None:
@@ -179,16 +128,21 @@ def main() -> None:
     parser.add_argument("--port", required=True, type=int, help="port to listen on")
     parser.add_argument("--every", type=float, default=_EVERY_SECONDS, help="seconds between two passes over the logs")
     parser.add_argument("--numbers", action="store_true", help="every label must be a number")
+    parser.add_argument("--store", default=os.environ.get(_STORE, ""), help="s3://bucket/prefix that Parquet goes to")
+    parser.add_argument(
+        "--spool-bytes", type=int, default=MOST_SPOOLED_BYTES, help="most that may wait here while the store is down"
+    )
     parser.add_argument("--accept-time-header", action="store_true", help="replay: calls carry their own time")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        collector = Collector(arguments.home)
+        store = Store(arguments.store, arguments.spool_bytes) if arguments.store else None
+        collector = Collector(arguments.home, store)
         family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
         with socket.create_server((arguments.host, arguments.port), family=family, backlog=2048) as listening:
             app = application(collector, arguments.accept_time_header, arguments.every, arguments.numbers)
             asyncio.run(_serve(app, listening))
-    except StorageFull as error:
+    except (Refused, StorageFull) as error:
         sys.exit(f"the collector cannot start: {error}")
     except (OSError, OverflowError) as error:
         sys.exit(f"the collector cannot listen on {arguments.host}, port {arguments.port}: {error}")

@@ -104,7 +104,7 @@ def test_no_volume_goes_with_the_release(executable: str) -> None:
 
 def _exported() -> set[str]:
     """Names that our processes export, as Prometheus sees them: a counter ends with _total."""
-    sources = ("serving/kserve/metrics.py", "serving/collector.py", "src/trimtab/operator/metrics.py")
+    sources = ("serving/kserve/metrics.py", "serving/logs.py", "src/trimtab/operator/metrics.py")
     found = set()
     for source in sources:
         path = ROOT / source

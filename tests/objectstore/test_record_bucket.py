@@ -27,7 +27,7 @@ class TestSpooledLog(RecordLogSuite):
 
         def settle() -> None:
             folder.compact()
-            shipper.ship()
+            _ship(shipper)
 
         return Log(Journal(tmp_path, "server"), SpooledLog(tmp_path, PREDICTIONS, uri), settle)
 
@@ -38,7 +38,11 @@ class TestBucketOfTinySegments(RecordLogSuite):
         uri = f"s3://{bucket}"
         folder, shipper = RecordFolder(tmp_path, PREDICTIONS), Shipper(tmp_path, uri)
         writer = Journal(tmp_path, "server", segment_bytes=1, reserved_bytes=1)
-        return Log(writer, SpooledLog(tmp_path, PREDICTIONS, uri), lambda: (folder.compact(), shipper.ship()))
+        return Log(writer, SpooledLog(tmp_path, PREDICTIONS, uri), lambda: (folder.compact(), _ship(shipper)))
+
+
+def _ship(shipper: Shipper) -> int:
+    return len(list(shipper.ship()))
 
 
 def _write(folder: Path, *names: str) -> None:
@@ -53,8 +57,8 @@ def test_what_was_shipped_is_in_the_bucket_alone(tmp_path: Path, bucket: str) ->
     uri = f"s3://{bucket}/logs"
     shipper = Shipper(tmp_path, uri)
     assert shipper.spooled_bytes() > 0
-    assert shipper.ship() == 1
-    assert (shipper.spooled_bytes(), shipper.ship()) == (0, 0)
+    assert _ship(shipper) == 1
+    assert (shipper.spooled_bytes(), _ship(shipper)) == (0, 0)
     assert not list(tmp_path.rglob("*.parquet"))
     assert ids(RecordBucket(uri, PREDICTIONS).read(*ALWAYS)) == ["one", "two"]
     assert ids(RecordBucket(uri, PREDICTIONS).read(_NOON + timedelta(1), ALWAYS[1])) == []
@@ -67,11 +71,11 @@ def test_while_the_store_is_down_records_stay_and_are_shipped_later(tmp_path: Pa
     uri = f"s3://{bucket}/logs"
     shipper, reader = Shipper(tmp_path, uri), SpooledLog(tmp_path, PREDICTIONS, uri)
     _write(tmp_path, "before")
-    shipper.ship()
+    _ship(shipper)
     _write(tmp_path, "during")
     s3.gate.shut()
     try:
-        for act in (shipper.ship, lambda: reader.read(*ALWAYS)):
+        for act in (lambda: _ship(shipper), lambda: reader.read(*ALWAYS)):
             with pytest.raises(TrimtabError, match=r"could not be .*NETWORK_CONNECTION.*AWS_ENDPOINT_URL") as caught:
                 act()
             assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)
@@ -79,7 +83,7 @@ def test_while_the_store_is_down_records_stay_and_are_shipped_later(tmp_path: Pa
     finally:
         s3.gate.open()
     assert ids(reader.read(*ALWAYS)) == ["before", "during"]
-    assert shipper.ship() == 1
+    assert _ship(shipper) == 1
     assert ids(reader.read(*ALWAYS)) == ["before", "during"]
 
 
@@ -88,10 +92,10 @@ def test_a_shipment_that_died_before_its_file_was_removed_is_read_once(tmp_path:
     _write(tmp_path, "one")
     (path,) = tmp_path.glob("day=*/*.parquet")
     content = path.read_bytes()
-    Shipper(tmp_path, uri).ship()
+    _ship(Shipper(tmp_path, uri))
     path.write_bytes(content)
     assert ids(SpooledLog(tmp_path, PREDICTIONS, uri).read(*ALWAYS)) == ["one"]
-    Shipper(tmp_path, uri).ship()
+    _ship(Shipper(tmp_path, uri))
     assert ids(RecordBucket(uri, PREDICTIONS).read(*ALWAYS)) == ["one"]
 
 
@@ -106,10 +110,10 @@ def test_a_segment_whose_compaction_died_is_not_shipped_in_part(tmp_path: Path, 
     next(tmp_path.glob("day=2001-02-04/*.parquet")).unlink()
     segment.write_bytes(content)  # as it is when it died after the first day
     reader = SpooledLog(tmp_path, PREDICTIONS, uri)
-    assert Shipper(tmp_path, uri).ship() == 0
+    assert _ship(Shipper(tmp_path, uri)) == 0
     assert ids(reader.read(*ALWAYS)) == ["one", "two"]
     RecordFolder(tmp_path, PREDICTIONS).compact()
-    assert Shipper(tmp_path, uri).ship() == 2
+    assert _ship(Shipper(tmp_path, uri)) == 2
     assert ids(reader.read(*ALWAYS)) == ["one", "two"]
 
 
@@ -127,7 +131,7 @@ def test_readers_find_every_record_once_while_it_is_written_compacted_and_shippe
             written.append(f"{number:03}")
             journal.close()
             folder.compact()
-            shipper.ship()
+            _ship(shipper)
         ended.set()
 
     thread = threading.Thread(target=write)
@@ -148,7 +152,7 @@ def test_objects_that_are_no_records_are_left_out_and_named(
     tmp_path: Path, bucket: str, s3: S3Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     _write(tmp_path, "one")
-    Shipper(tmp_path, f"s3://{bucket}/logs").ship()
+    _ship(Shipper(tmp_path, f"s3://{bucket}/logs"))
     for name in ("day=2001-02-03/x.parquet", "day=2001-02-03/notes.txt", "day=2001-02-03/sub/y.parquet", "z.parquet"):
         s3.put(f"{bucket}/logs/{name}", b"no records")
     assert ids(RecordBucket(f"s3://{bucket}/logs", PREDICTIONS).read(*ALWAYS)) == ["one"]
@@ -175,7 +179,7 @@ def test_a_uri_that_names_no_place_is_refused(uri: str, words: str) -> None:
 def test_a_missing_bucket_and_object_are_told(tmp_path: Path, bucket: str) -> None:
     _write(tmp_path, "one")
     with pytest.raises(TrimtabError, match=r"s3://nowhere-at-all/.*could not be written .*make the bucket"):
-        Shipper(tmp_path, "s3://nowhere-at-all/logs").ship()
+        _ship(Shipper(tmp_path, "s3://nowhere-at-all/logs"))
     assert len(list(tmp_path.rglob("*.parquet"))) == 1
     with pytest.raises(TrimtabError, match="no such object or bucket"):
         Objects().read(Place(bucket, "nothing"))

@@ -136,14 +136,14 @@ def test_trouble_with_one_log_is_told_and_the_other_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(server.collector._folders[0], "compact", damaged)
         server.post({"id": "a", "label": "x"})
-        server.collector.compact()
+        server.collector.work()
         status, answer = server.get("/healthz")
         assert (status, answer["status"], "no segment of this log" in answer["trouble"]) == (200, "trouble", True)
         assert "trimtab_log_trouble 1.0" in server.get("/metrics")[1]
         server.collector.close()
     assert server.labels() == [("a", "x")]
     assert list((tmp_path / "labels").glob("day=*/*.parquet"))
-    server.collector.compact()
+    server.collector.work()
     assert server.get("/healthz") == (200, {"status": "ok", "trouble": ""})
 
 

@@ -8,7 +8,7 @@ folder first and at the store after it finds every record, and takes none twice.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -83,9 +83,8 @@ class Shipper:
         """Raises Refused for a URI that is none."""
         self._folder, self._place, self._objects = folder, place(uri), objects or Objects()
 
-    def ship(self) -> int:
-        """Ship what is there; returns how many files. Raises TrimtabError, and what was not shipped stays here."""
-        done = 0
+    def ship(self) -> Iterator[Place]:
+        """Ship what is there, a file at a step. Raises TrimtabError, and what was not shipped stays here."""
         for path in sorted(self._folder.glob(f"{_DAY}*/*.parquet"), key=_age):
             if path.name.startswith(".") or self._is_journalled(path.stem):
                 continue  # being written, or its segment will be compacted again
@@ -93,8 +92,7 @@ class Shipper:
             to = Place(self._place.bucket, f"{self._place.key}/{key}" if self._place.key else key)
             self._objects.write(to, path.read_bytes())
             path.unlink()
-            done += 1
-        return done
+            yield to
 
     def spooled_bytes(self) -> int:
         """What waits here: journal and Parquet files."""
