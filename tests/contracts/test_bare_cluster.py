@@ -1,23 +1,32 @@
 """The contracts over the adapters of a bare cluster, on the node for tests."""
 
 import contextlib
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_pipeline_runners import LocalBench
 
+from trimtab.adapters.cluster import PODS as PODS_RESOURCE
 from trimtab.adapters.cluster import Cluster
 from trimtab.adapters.pipelines.job import Bounds, JobRunner
 from trimtab.adapters.runs.sql import SqlRuns
+from trimtab.adapters.servers.deployment import DeploymentServers
 from trimtab.adapters.sql import ledger_engine
 from trimtab.adapters.workloads import Place
 from trimtab.loop.home import Home
 from trimtab.ports.pipelines import PipelineRunner, RunRequest
+from trimtab.ports.servers import ServerRequest, ServerView
+from trimtab.spec.serving import Serving
 from trimtab.testing.kubernetes.node import Node
 from trimtab.testing.kubernetes.server import KubernetesApi
 from trimtab.testing.kubernetes.widgets import until
+from trimtab.testing.model_servers import ModelServersSuite
 from trimtab.testing.pipeline_runners import PipelineRunnerSuite, ended
 
 IMAGE = "trimtab:test"
@@ -110,3 +119,48 @@ class TestJobRunner(PipelineRunnerSuite):
         view = ended(runner, "a")
         assert view.state == "FAILED"
         assert "out of luck" in view.reason
+
+
+class WatchedServers(DeploymentServers):
+    """Views with process ids, as the suite wants them: the node knows the processes."""
+
+    def __init__(self, bare: Bare) -> None:
+        command = ("python", "-m", "trimtab.testing.fake_server")
+        super().__init__(bare.cluster, bare.place, Serving(), command=command, drain=timedelta(0), deadline_seconds=20)
+        self.bare = bare
+
+    def ensure(self, wanted: Collection[ServerRequest]) -> Mapping[str, ServerView]:
+        return {version: self._seen(view) for version, view in super().ensure(wanted).items()}
+
+    def _seen(self, view: ServerView) -> ServerView:
+        """Ready only as far as the pod says so too: a Deployment's status is a moment late."""
+        if view.state != "ready":
+            return view
+        labels = f"trimtab.dev/version={view.version}"
+        pods = self.bare.cluster.list(PODS_RESOURCE, "default", labels)
+        told = [one for pod in pods for one in pod["status"]["containerStatuses"] if one["ready"]]
+        if not told:
+            return ServerView(view.version, "starting", restarts=view.restarts)
+        return replace(view, pid=int(told[0]["containerID"].removeprefix("test://")))
+
+    def close(self) -> None:
+        self.remove()
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Bare]:
+    bare = Bare(tmp_path)
+    yield bare
+    bare.stack.close()
+    assert not bare.node.troubles
+
+
+@pytest.mark.local
+@pytest.mark.slow
+class TestDeploymentServers(ModelServersSuite):
+    @pytest.fixture
+    def servers(self, bare: Bare) -> WatchedServers:
+        return WatchedServers(bare)
+
+    def kill(self, servers: WatchedServers, view: ServerView) -> None:
+        os.kill(view.pid, signal.SIGKILL)

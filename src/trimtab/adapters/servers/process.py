@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+from trimtab.adapters.model_server import MODULE, arguments, checked
 from trimtab.adapters.process import end_orphan
 from trimtab.adapters.supervision import Patience, Recipe, SupervisedServer
-from trimtab.errors import Refused
 from trimtab.ports.servers import ServerRequest, ServerView
 from trimtab.spec.serving import Serving
 
-KSERVE = (sys.executable, "-m", "trimtab.serving.kserve.server")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+KSERVE = (sys.executable, "-m", MODULE)
 
 
 class ProcessServers:
@@ -97,38 +96,13 @@ class ProcessServers:
         return frozenset(port for server in servers for port in server.ports)
 
     def _recipe(self, request: ServerRequest) -> Recipe:
-        if not _VERSION.fullmatch(request.version):
-            raise Refused(
-                f"version {request.version!r} cannot name a folder: "
-                "use at most 64 letters, digits, dots, dashes and underscores"
-            )
-        folder = self._folder / request.version
+        folder = self._folder / checked(request.version)
+        found = replace(request, bundle=request.bundle.resolve())
 
         def command(ports: Sequence[int]) -> Sequence[str]:
-            limits, log = self._serving.limits, self._serving.log
-            options = {
-                "name": self._name,
-                "version": request.version,
-                "bundle": request.bundle.resolve(),
-                "digest": request.digest,
-                "log-dir": self._prediction_log,
-                "host": "127.0.0.1",
-                "http-port": ports[0],
-                "grpc-port": ports[1],
-                "max-rows": limits.max_rows,
-                "max-batch-rows": self._serving.batching.max_rows,
-                "max-body-bytes": limits.max_body_bytes,
-                "when-full": log.when_full,
-            }
-            flags = [
-                *([] if log.scores else ["--no-scores"]),
-                *(["--accept-time-header"] if self._accept_time_header else []),
-            ]
-            return [
-                *self._command,
-                *(text for key, value in options.items() for text in (f"--{key}", str(value))),
-                *flags,
-            ]
+            both = (ports[0], ports[1])
+            options = arguments(self._name, self._serving, found, self._prediction_log, "127.0.0.1", both)
+            return [*self._command, *options, *(["--accept-time-header"] if self._accept_time_header else [])]
 
         return Recipe(command, folder, ports=2)
 
