@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from release_switches import UPGRADE
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -41,8 +42,9 @@ def helm(executable: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def template(executable: str, chart: str, values: Json, version: str = "1.30.0") -> subprocess.CompletedProcess[str]:
-    """`helm template` with the values as JSON, so that their types are kept."""
-    given = [f"--set-json={key}={json.dumps(value)}" for key, value in values.items()]
+    """`helm template` with the values as JSON, so that their types are kept; UPGRADE among them: the release is there."""
+    given = [f"--set-json={key}={json.dumps(value)}" for key, value in values.items() if key != UPGRADE]
+    given += ["--is-upgrade"] if values.get(UPGRADE) else []
     return helm(
         executable,
         *("template", "r", str(ROOT / "helm" / chart), "--namespace", NAMESPACE, "--kube-version", version),
@@ -83,6 +85,9 @@ def pod_specs(objects: tuple[Json, ...]) -> Iterator[tuple[str, Json]]:
             yield name, spec["jobTemplate"]["spec"]["template"]["spec"]
         if one["kind"] == "Pod":
             yield name, spec
+        if one["kind"] == "SeldonDeployment":
+            for predictor in spec["predictors"]:
+                yield from ((name, component["spec"]) for component in predictor["componentSpecs"])
         if one["kind"] in ("ServingRuntime", "ClusterServingRuntime"):
             yield name, spec
         if one["kind"] == "InferenceService":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from release_switches import RELEASE, WRONG_RELEASE
+
 Json = dict[str, Any]
 
 TRIMTAB: dict[str, Json] = {
@@ -63,7 +65,7 @@ WRONG_TRIMTAB: list[tuple[Json, str]] = [
     ({"surprise": 1}, "surprise"),
 ]
 
-SWITCHES = {"trimtab": TRIMTAB}
-WRONG = {"trimtab": WRONG_TRIMTAB}
+SWITCHES = {"trimtab": TRIMTAB, "model-release": RELEASE}
+WRONG = {"trimtab": WRONG_TRIMTAB, "model-release": WRONG_RELEASE}
 CASES = [(chart, name) for chart, cases in SWITCHES.items() for name in cases]
 WRONG_CASES = [(chart, values, said) for chart, cases in WRONG.items() for values, said in cases]
