@@ -5,11 +5,21 @@ from typing import NamedTuple
 from kfp import dsl
 
 from trimtab.components.monitor import monitor
+from trimtab.components.report import report
 
 
 @dsl.pipeline(name="monitoring-pipeline", description="Compare a window of traffic with the champion's training data.")
 def monitoring_pipeline(
-    loop: str, now: str, predictions: str, labels: str, bundle: str, digest: str, version: str = "", failures: int = 0
+    loop: str,
+    now: str,
+    predictions: str,
+    labels: str,
+    bundle: str,
+    digest: str,
+    version: str = "",
+    failures: int = 0,
+    tracking_uri: str = "",
+    report_as: str = "",
 ) -> NamedTuple("Outputs", verdict=str):
     """Judge the window that ends at `now`.
 
@@ -22,6 +32,8 @@ def monitoring_pipeline(
         digest: The digest that the registry vouches for.
         version: The champion's version; empty: quality is that of all versions.
         failures: Requests of the window that got no answer from it, which no log knows of.
+        tracking_uri: MLflow's tracking URI; only `report_as` wants it.
+        report_as: Key under which the verdict is said in MLflow, as Kubeflow Pipelines shows it to no program.
     """
     watched = monitor(
         loop=loop,
@@ -34,5 +46,7 @@ def monitoring_pipeline(
         failures=failures,
     )
     watched.set_caching_options(False)  # the logs grow
+    with dsl.If(report_as != "", name="asked-to-report"):
+        report(key=report_as, tracking_uri=tracking_uri, verdict=watched.outputs["Output"]).set_caching_options(False)
     outputs = NamedTuple("Outputs", verdict=str)
     return outputs(verdict=watched.outputs["Output"])

@@ -8,6 +8,7 @@ from trimtab.components.analyse import analyse
 from trimtab.components.features import features
 from trimtab.components.ingest import ingest
 from trimtab.components.register import register
+from trimtab.components.report import report
 from trimtab.components.split import split
 from trimtab.components.train import train
 from trimtab.components.validate import validate
@@ -23,6 +24,7 @@ def training_pipeline(
     champion_digest: str = "",
     tracking_uri: str = "",
     artifact_root: str = "",
+    report_as: str = "",
 ) -> NamedTuple("Outputs", version=str, digest=str, bundle=str, verdict=str, evidence=str):
     """Train on what was known at `as_of`.
 
@@ -35,6 +37,7 @@ def training_pipeline(
         champion_digest: The digest that the registry vouches for.
         tracking_uri: MLflow's tracking URI.
         artifact_root: Where MLflow keeps bundles; empty: the server's own place.
+        report_as: Key under which the outputs are said in MLflow, as Kubeflow Pipelines shows them to no program.
     """
     rows = ingest(loop=loop, as_of=as_of, predictions=predictions, labels=labels)
     rows.set_caching_options(False)  # the source may have changed though its path has not
@@ -63,6 +66,16 @@ def training_pipeline(
         bundle=judged.outputs["bundle"],
     )
     stored.set_caching_options(False)  # it writes to the registry: never skipped
+    with dsl.If(report_as != "", name="asked-to-report"):
+        report(
+            key=report_as,
+            tracking_uri=tracking_uri,
+            verdict=judged.outputs["verdict"],
+            version=stored.outputs["version"],
+            digest=judged.outputs["digest"],
+            bundle=stored.outputs["bundle_path"],
+            evidence=judged.outputs["evidence"],
+        ).set_caching_options(False)
     outputs = NamedTuple("Outputs", version=str, digest=str, bundle=str, verdict=str, evidence=str)
     return outputs(
         version=stored.outputs["version"],

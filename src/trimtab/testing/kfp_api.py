@@ -118,9 +118,9 @@ class KfpApi:
                 mine = {key: one for key, one in self.versions.items() if one["pipeline_id"] == pipeline_id}
                 return _page("pipeline_versions", _named(mine, query), query)
             case "POST", ["upload_version"]:
-                given = {key: query[key][0] for key in ("name", "display_name") if key in query}
-                spec = next(iter(yaml.safe_load_all(body)))
-                made = {**given, "pipeline_id": query["pipelineid"][0], "pipeline_spec": spec}
+                given: dict[str, Any] = {key: query[key][0] for key in ("name", "display_name") if key in query}
+                spec: Any = next(iter(yaml.safe_load_all(body)))
+                made: dict[str, Any] = {**given, "pipeline_id": query["pipelineid"][0], "pipeline_spec": spec}
                 return _made(self.versions, "pipeline_version_id", made, "name")
         return None
 
