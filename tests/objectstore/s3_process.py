@@ -10,6 +10,9 @@ import sys
 import threading
 import urllib.request
 from pathlib import Path
+from typing import Any
+
+import boto3
 
 from trimtab.adapters.listening import free_port
 from trimtab.testing.envoy_world import until
@@ -99,21 +102,26 @@ class S3Server:
 
     def make_bucket(self, name: str) -> None:
         """Beside the gate."""
-        self._call("PUT", name)
+        self._client().create_bucket(Bucket=name)
 
     def delete(self, name: str) -> None:
         """Delete an object, named with its bucket."""
-        self._call("DELETE", name)
+        bucket, _, key = name.partition("/")
+        self._client().delete_object(Bucket=bucket, Key=key)
 
     def put(self, name: str, content: bytes) -> None:
         """Store an object, named with its bucket."""
-        self._call("PUT", name, content)
+        bucket, _, key = name.partition("/")
+        self._client().put_object(Bucket=bucket, Key=key, Body=content)
 
-    def _call(self, method: str, name: str, content: bytes | None = None) -> None:
-        url = f"http://127.0.0.1:{self._port}/{urllib.request.quote(name)}"  # type: ignore[attr-defined]
-        asked = urllib.request.Request(url, content, method=method)
-        with urllib.request.urlopen(asked, timeout=10):
-            pass
+    def _client(self) -> Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{self._port}",
+            aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+            region_name=KEYS["AWS_REGION"],
+        )
 
     def close(self) -> None:
         """End both."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import TrimtabError
 from trimtab.stages.bundle import Manifest
+from trimtab.stages.objects import store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,7 +48,7 @@ def register(
         if first is not None and first != version:  # somebody else registered it in the meantime
             client.delete_model_version(manifest.name, version)
             return first
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, *store_errors()) as error:
         raise TrimtabError(f"{manifest.name} could not be registered at {tracking_uri}: {error}") from error
     return version
 

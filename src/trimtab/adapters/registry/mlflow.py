@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from trimtab.errors import TrimtabError
+from trimtab.errors import ArtifactCorrupt, TrimtabError
 from trimtab.ports.registry import RegisteredVersion
+from trimtab.stages.bundle import verify
+from trimtab.stages.objects import store_errors
 from trimtab.stages.register import DIGEST_TAG, connect
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ class MlflowRegistry:
         self._uri = tracking_uri
         self._cache = cache
         self._connected: MlflowClient | None = None
+        self._checked: set[str] = set()
 
     def version(self, name: str, version: str) -> RegisteredVersion:
         """One version with its bundle in a local folder; raises TrimtabError if there is none."""
@@ -67,12 +70,13 @@ class MlflowRegistry:
         if "://" not in source:
             return Path(source)  # a path is no URL: what looks like an escape or a fragment belongs to its name
         folder = self._cache / digest.replace(":", "-")
-        if not folder.is_dir():
-            self._download(source, folder)
+        if digest not in self._checked and not _is_whole(folder, digest):
+            self._download(source, folder, digest)
+        self._checked.add(digest)  # whoever loads it checks it again; here it is done once a process
         return folder
 
-    def _download(self, source: str, folder: Path) -> None:
-        """In one rename: a download that was broken off is never taken for a bundle."""
+    def _download(self, source: str, folder: Path, digest: str) -> None:
+        """In one rename and checked before it: what was broken off or changed in the store is never kept."""
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
@@ -80,7 +84,23 @@ class MlflowRegistry:
         with tempfile.TemporaryDirectory(prefix=".bundle-", dir=self._cache) as made:
             try:
                 found = Path(download_artifacts(artifact_uri=source, dst_path=made, tracking_uri=self._uri))
-            except MlflowException as error:
-                raise TrimtabError(f"the bundle at {source} could not be brought here: {error.message}") from error
-            with contextlib.suppress(FileExistsError, NotADirectoryError):
+            except (MlflowException, *store_errors()) as error:
+                raise TrimtabError(f"the bundle at {source} could not be brought here: {error}") from error
+            try:
+                verify(found, digest)
+            except ArtifactCorrupt as error:
+                raise ArtifactCorrupt(f"what is stored at {source} is not what was registered: {error}") from error
+            with contextlib.suppress(OSError):
+                folder.rename(Path(made) / "damaged")  # what was here before, if anything was
+            with contextlib.suppress(OSError):  # somebody else brought it at the same moment
                 found.rename(folder)
+        if not folder.is_dir():
+            raise TrimtabError(f"{folder} cannot be made. Give a cache folder that can be written")
+
+
+def _is_whole(folder: Path, digest: str) -> bool:
+    try:
+        verify(folder, digest)
+    except ArtifactCorrupt:
+        return False
+    return True
