@@ -239,7 +239,7 @@ def document_text(document: ModelLoop, folder: Path) -> str:
     """The document as the pipelines take it: JSON, with the source's path made absolute."""
     text = document.model_dump(mode="json", by_alias=True, exclude_none=True)
     source = text["spec"]["data"]["source"]
-    if source.get("path"):
+    if source.get("path") and "://" not in source["path"]:
         source["path"] = str(folder / source["path"])
     return json.dumps(text)
 

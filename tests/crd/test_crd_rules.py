@@ -53,6 +53,7 @@ def _time(inside: str) -> str:
 
 BROKEN = [
     (_source("path: a, query: q"), "exactly one of path and query"),
+    (_source("path: 's3://key:secret@bucket/x.csv'"), "secret must not stand in the document"),
     (_source("encoding: utf-8"), "exactly one of path and query"),
     (_source("query: q, format: csv"), "format goes with path"),
     (_source("path: a.csv, urlEnv: X"), "urlEnv goes with query"),

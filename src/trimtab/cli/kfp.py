@@ -74,7 +74,7 @@ def submit(file: Path | None, host: str, as_of: str, as_json: bool, tracking_uri
     if tracking_uri:
         parameters["tracking_uri"] = tracking_uri
     path = document.document.spec.data.source.path
-    if path is not None and not Path(path).is_absolute():
+    if path is not None and "://" not in path and not Path(path).is_absolute():
         print(f"note: the pods must find {path!r} in their working folder; a relative path rarely is", file=sys.stderr)
     run_id = _start(host, name, parameters)
     url = f"{host}/#/runs/details/{run_id}"

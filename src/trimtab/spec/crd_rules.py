@@ -59,6 +59,10 @@ def _not_the_label(column: str) -> Rule:
 
 _SOURCE: tuple[Rule, ...] = (
     ("has(self.path) != has(self.query)", "give exactly one of path and query"),
+    (
+        "!has(self.path) || !self.path.matches('^s3://[^/]*@')",
+        "a secret must not stand in the document; give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
+    ),
     ("!has(self.format) || has(self.path)", "format goes with path only"),
     ("!has(self.urlEnv) || has(self.query)", "urlEnv goes with query only"),
     ("!has(self.url) || self.url == 'duckdb://' || has(self.query)", "url goes with query only"),

@@ -12,7 +12,9 @@ from trimtab.spec.section import Duration, Section
 class Source(Section):
     """Where the rows are. Exactly one of `path` and `query`."""
 
-    path: str | None = Field(None, description="A CSV or Parquet file (also .gz), or a glob; relative to loop.yaml.")
+    path: str | None = Field(
+        None, description="A CSV or Parquet file (also .gz), or a glob; relative to loop.yaml, or s3://bucket/key."
+    )
     format: Literal["csv", "parquet"] | None = Field(None, description="Default: by the file's ending.")
     encoding: str = Field("utf-8", description="Text encoding of a CSV.")
     delimiter: str = Field(",", min_length=1, max_length=1, description="Column separator of a CSV.")

@@ -13,6 +13,7 @@ from trimtab.spec.problems import Loc, shown
 
 _DATA: Loc = ("spec", "data")
 _SECRET = re.compile(r"[?&;](password|passwd|pwd|token|secret)=[^&;]", re.IGNORECASE)
+_BUCKET_WITH_SECRET = re.compile(r"s3://[^/]*@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9_+.-]*://")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NO_SOURCE_URL = Source().url
@@ -47,6 +48,12 @@ def _source(source: Source, loc: Loc) -> Iterator[Finding]:
         yield Finding((*loc, "format"), "`format` with `query`", expected="it only with `path`", of_key=True)
     if source.path is not None and ("\x00" in source.path or not source.path.strip()):
         yield Finding((*loc, "path"), "not a path", shown(source.path))
+    elif source.path is not None and _BUCKET_WITH_SECRET.match(source.path):
+        yield Finding(
+            (*loc, "path"),
+            "a secret stands in the document",
+            expected="s3://bucket/key, and AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
+        )
     if source.query is not None and not source.query.strip():
         yield Finding((*loc, "query"), "an empty query", shown(source.query), "SQL")
     yield from _url(source, loc)

@@ -1,4 +1,4 @@
-"""Finding the source's rows: files by path or glob, and databases by SQL; as one Arrow table that knows its origin."""
+"""Finding the source's rows: files and objects by name or glob, databases by SQL; as one table that knows its origin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from trimtab.errors import DataRefused
 from trimtab.stages.delimited import line_of_record, read_bytes, read_delimited
+from trimtab.stages.objects import is_remote
 from trimtab.stages.queries import run_query
+from trimtab.stages.remote_files import Brought
 
 if TYPE_CHECKING:
     from trimtab.spec.data import Source
@@ -39,6 +41,7 @@ class Rows:
     pieces: tuple[Piece, ...] = ()
     as_text: bool = False
     ordered: bool = True
+    brought: Brought | None = None  # holds the pieces' files
 
     def where(self, row: int) -> str:
         """Where row `row` (0-based in `table`) comes from, for a message: file and line if there is one."""
@@ -66,7 +69,8 @@ def load(source: Source, folder: Path) -> Rows:
 
 def _load_files(source: Source, folder: Path) -> Rows:
     assert source.path is not None  # noqa: S101 - load() has checked
-    paths = _find(source.path, folder)
+    brought = Brought(source.path) if is_remote(source.path) else None
+    paths = brought.paths if brought else _find(source.path, folder)
     kinds = {_format(path, source) for path in paths}
     if len(kinds) > 1:
         raise DataRefused(f"data.source.path: {source.path!r} matches CSV and Parquet files. Name only one kind.")
@@ -83,7 +87,7 @@ def _load_files(source: Source, folder: Path) -> Rows:
             f"data.source.path: the files matching {source.path!r} give one column different types ({error}). "
             "Write them with one type, or read them by a query that casts."
         ) from error
-    return Rows(table, source, pieces, as_text=text)
+    return Rows(table, source, pieces, as_text=text, brought=brought)
 
 
 def _find(pattern: str, folder: Path) -> list[Path]:
