@@ -1,4 +1,4 @@
-"""Finding the source's rows: files and objects by name or glob, databases by SQL; as one table that knows its origin."""
+"""Finding the source's rows: files or objects by name or glob, databases by SQL; one table that knows its origin."""
 
 from __future__ import annotations
 

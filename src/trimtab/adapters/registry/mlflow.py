@@ -80,11 +80,12 @@ class MlflowRegistry:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
+        failures: tuple[type[Exception], ...] = (MlflowException, *store_errors())
         self._cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".bundle-", dir=self._cache) as made:
             try:
                 found = Path(download_artifacts(artifact_uri=source, dst_path=made, tracking_uri=self._uri))
-            except (MlflowException, *store_errors()) as error:
+            except failures as error:
                 raise TrimtabError(f"the bundle at {source} could not be brought here: {error}") from error
             try:
                 verify(found, digest)
