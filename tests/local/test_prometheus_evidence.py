@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from prometheus_process import BINARY, MISSING, Watched, until
 
 from trimtab.adapters.router.metric_sources import SOURCES
 from trimtab.adapters.router.prometheus import Evidence, Prometheus
 from trimtab.errors import EvidenceMissing
 from trimtab.ports.router import Traffic
+from trimtab.testing.envoy_world import until
+from trimtab.testing.prometheus_server import BINARY, MISSING, Watched
 
 pytestmark = [pytest.mark.local, pytest.mark.skipif(BINARY is None, reason=MISSING)]
 TARGETS = {"1": "m-v1.shop.svc:80", "2": "m-v2.shop.svc:80"}
@@ -114,9 +115,9 @@ def test_a_server_that_hangs_makes_its_version_silent(watched: Watched) -> None:
             return "nobody knows how it does" in str(error)
         return False
 
-    until(silent)
+    until(silent, 60)
     watched.pause_exporter(False)
-    until(lambda: not silent())
+    until(lambda: not silent(), 60)
 
 
 def test_istio_counts_by_service_and_wants_a_proxy_to_be_watched(watched: Watched) -> None:

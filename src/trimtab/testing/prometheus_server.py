@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from trimtab.adapters.listening import free_port
+from trimtab.errors import TrimtabError
+from trimtab.testing.envoy_world import until
 
 BINARY = shutil.which("prometheus")
 MISSING = "no prometheus on PATH: apt-get install prometheus (.ci/setup does it as root)"
@@ -25,24 +26,18 @@ scrape_configs:
 """
 
 
-def until(test: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Look until it is so."""
-    give_up = time.monotonic() + seconds
-    while not test():
-        assert time.monotonic() < give_up, "it did not become so in time"
-        time.sleep(0.05)
-
-
 class Watched:
-    """`tell` is what the exporter says from now on."""
+    """Both processes. `tell` is what the exporter says from now on; scraped five times a second."""
 
     def __init__(self, folder: Path) -> None:
+        """Files live in `folder`."""
         self.folder, self.port = folder, free_port()
         self.text = folder / "metrics.txt"
         self.tell({})
-        script = Path(__file__).with_name("metrics_exporter.py")
         self.exporter = subprocess.Popen(
-            [sys.executable, str(script), str(self.text)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "trimtab.testing.metrics_exporter", str(self.text)],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.exporter.stdout is not None
         port = int(self.exporter.stdout.readline())
@@ -51,11 +46,13 @@ class Watched:
 
     @property
     def url(self) -> str:
+        """http://127.0.0.1:PORT"""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start Prometheus, on the data that is there."""
-        assert BINARY is not None
+        if BINARY is None:
+            raise TrimtabError(MISSING)
         self.process = subprocess.Popen(
             [
                 BINARY,
@@ -67,11 +64,11 @@ class Watched:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        until(self._ready)
+        until(self._ready, 60)
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2) as answer:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -91,11 +88,11 @@ class Watched:
         """Wait until Prometheus has read this value."""
 
         def told() -> bool:
-            query = urllib.request.quote(f"{series} == {value}")  # type: ignore[attr-defined]
-            with urllib.request.urlopen(f"{self.url}/api/v1/query?query={query}", timeout=5) as answer:
+            query = urllib.parse.quote(f"{series} == {value}")
+            with urllib.request.urlopen(f"{self.url}/api/v1/query?query={query}", timeout=5) as answer:  # noqa: S310
                 return bool(json.load(answer)["data"]["result"])
 
-        until(told)
+        until(told, 60)
 
     def pause_exporter(self, paused: bool) -> None:
         """Let the exporter hang, or go on."""
