@@ -172,6 +172,9 @@ def test_sql_through_sqlalchemy_with_a_relative_file_and_a_secret_url(
         ({"column": "t"}, "t", "2024-03-01T12:00:00+02:00", "2024-03-01T10:00:00"),
         ({"column": "t"}, "t", "2024-03-01 12:00", "2024-03-01T12:00:00"),
         ({"column": "t", "format": "%d.%m.%Y"}, "t", "01.03.2024", "2024-03-01T00:00:00"),
+        ({"column": "t", "format": "unix"}, "t", "1709294400", "2024-03-01T12:00:00"),
+        ({"column": "t", "format": "unix"}, "t", "1709294400.25", "2024-03-01T12:00:00.25"),
+        ({"column": "t", "format": "unix_ms"}, "t", "1709294400250", "2024-03-01T12:00:00.25"),
         ({"year": "t"}, "t", "2024", "2024-01-01T00:00:00"),
         ({"year": "t", "month": "m", "day": "d"}, "t,m,d", "2024,2,29", "2024-02-29T00:00:00"),
     ],
@@ -179,6 +182,13 @@ def test_sql_through_sqlalchemy_with_a_relative_file_and_a_secret_url(
 def test_event_times(tmp_path: Path, time: dict[str, str], header: str, cell: str, expected: str) -> None:
     frame = read_text(tmp_path, f"{header},y\n{cell},a\n{cell},b\n", time=time)
     assert frame["_time"].tolist() == [pd.Timestamp(expected, tz="UTC")] * 2
+
+
+@pytest.mark.parametrize("cell", ["noon", "1709294400250", "inf"])
+def test_what_is_no_number_of_seconds_is_refused_with_its_line(tmp_path: Path, cell: str) -> None:
+    text = f"t,y\n1709294400,a\n{cell},b\n"
+    with pytest.raises(DataRefused, match=rf"line 3.*'{cell}', which is no number of seconds since 1970"):
+        read_text(tmp_path, text, time={"column": "t", "format": "unix"})
 
 
 def test_labels_stay_whole_beside_missing_ones_and_training_leaves_those_out(tmp_path: Path) -> None:

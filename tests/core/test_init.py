@@ -8,6 +8,7 @@ import yaml
 from trimtab.cli.init import write
 from trimtab.errors import Refused
 from trimtab.spec import ModelLoop
+from trimtab.stages.ingest import read_all
 
 _CSV = "order_id,at,amount,country,fraud\n" + "".join(
     f"{n},2024-01-{1 + n % 28:02d}T10:00:00,{n * 1.5},{'NO' if n % 2 else 'SE'},{'yes' if n % 7 == 0 else 'no'}\n"
@@ -44,6 +45,42 @@ def test_year_month_and_day_make_a_time(tmp_path: Path) -> None:
     write(None, "y", None, None, tmp_path)
     time = _written(tmp_path).spec.data.time
     assert (time.year, time.month, time.day, time.column) == ("Year", "Month", "Day", None)
+
+
+@pytest.mark.parametrize(
+    ("cells", "format_"),
+    [
+        (["31.03.2024 18:00", "01.04.2024 06:30"], "%d.%m.%Y %H:%M"),
+        (["03/31/2024", "04/01/2024"], "%m/%d/%Y"),
+        (["1711908000", "1711944000"], "unix"),
+        (["1711908000123", "1711944000456"], "unix_ms"),
+        (["2024-03-31 18:00", "2024-04-01 06:30"], None),
+    ],
+)
+def test_how_times_are_written_is_found(tmp_path: Path, cells: list[str], format_: str | None) -> None:
+    rows = "".join(f"{cells[number % 2]},{'ab'[number % 2]},{number}\n" for number in range(20))
+    (tmp_path / "d.csv").write_text(f"when,y,x\n{rows}")
+    write(None, "y", "when", None, tmp_path)
+    loop = _written(tmp_path)
+    assert loop.spec.data.time.format == format_
+    frame = read_all(loop.spec.data, tmp_path)
+    assert {f"{time:%Y-%m-%d}" for time in frame["_time"]} == {"2024-03-31", "2024-04-01"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "sentence"), [("01/02/2024", "could be %d/%m/%Y or %m/%d/%Y"), ("noon", "in no format that trimtab knows")]
+)
+def test_times_that_could_mean_two_things_are_asked_about(tmp_path: Path, cell: str, sentence: str) -> None:
+    (tmp_path / "d.csv").write_text("when,y,x\n" + f"{cell},a,1\n{cell},b,2\n" * 10)
+    with pytest.raises(Refused, match=sentence):
+        write(None, "y", "when", None, tmp_path)
+
+
+def test_reserved_columns_are_named_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("_id,when,y\n" + "1,2024-01-01,a\n" * 10)
+    with pytest.raises(Refused, match=r"'_id'.*Rename it in d\.csv"):
+        write(None, "y", "when", None, tmp_path)
+    assert not (tmp_path / "loop.yaml").exists()
 
 
 def test_names_that_yaml_would_misread_are_quoted(tmp_path: Path) -> None:

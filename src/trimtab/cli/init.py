@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _ENDINGS = (".csv", ".csv.gz", ".parquet")
 _SAMPLE_ROWS = 5000
 _LEAST_IDENTIFIERS = 30
+_RESERVED = ("_id", "_time")
+_FORMATS = tuple(
+    f"{day}{clock}"
+    for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d", "%d %b %Y", "%b %d, %Y")
+    for clock in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+)
+_UNIX = {"unix": (1e8, 5e9), "unix_ms": (1e11, 5e12)}  # 1973 to 2128
 
 _TEMPLATE = """\
 # What every key means: docs/loop-yaml.md. Check this file with: trimtab validate
@@ -49,6 +56,9 @@ def write(source: Path | None, label: str | None, time: str | None, name: str | 
     source = source if source is not None else _only_data_file(folder)
     frame = _sample(source)
     columns = [str(column) for column in frame.columns]
+    for column in _RESERVED:
+        if column in columns:
+            raise Refused(f"column {column!r}: trimtab adds columns of that name itself. Rename it in {source.name}")
     time_text, time_columns = _time(frame, columns, time)
     label = _label(columns, label, time_columns)
     if label in time_columns:
@@ -120,7 +130,8 @@ def _label(columns: list[str], wanted: str | None, taken: list[str]) -> str:
 def _time(frame: pd.DataFrame, columns: list[str], wanted: str | None) -> tuple[str, list[str]]:
     if wanted is not None:
         found = _known(columns, wanted, "--time")
-        return f"{{column: {_quoted(found)}}}", [found]
+        form = _format(frame[found], found)
+        return f"{{column: {_quoted(found)}{f', format: {_quoted(form)}' if form else ''}}}", [found]
     lower = {column.lower(): column for column in columns}
     if "year" in lower:
         parts = {part: lower[part] for part in ("year", "month", "day") if part in lower}
@@ -131,6 +142,31 @@ def _time(frame: pd.DataFrame, columns: list[str], wanted: str | None) -> tuple[
         if _holds_times(frame[column]):
             return f"{{column: {_quoted(column)}}}", [column]
     raise Refused(f"which column says when a row happened? Add --time COLUMN, one of: {', '.join(columns)}")
+
+
+def _format(values: pd.Series, name: str) -> str:
+    """The format of a column that a person calls a time, "" for ISO 8601; raises Refused if none fits all values."""
+    import pandas as pd
+
+    if _holds_times(values):
+        return ""
+    there = values.dropna()
+    if there.empty:
+        raise Refused(f"--time {name!r}: the column is empty. Name another one")
+    if pd.api.types.is_numeric_dtype(values):
+        for form, (least, most) in _UNIX.items():
+            if there.between(least, most).all():
+                return form
+    text = there.astype(str)
+    fitting = [form for form in _FORMATS if pd.to_datetime(text, format=form, errors="coerce").notna().all()]
+    if len(fitting) == 1:
+        return fitting[0]
+    said = f"could be {' or '.join(fitting)}" if fitting else "is in no format that trimtab knows"
+    raise Refused(
+        f"--time {name!r}: {text.iloc[0]!r} {said}. Write data.time yourself, such as "
+        f"{{column: {_quoted(name)}, format: '%d.%m.%Y %H:%M'}}: copy the rest from docs/loop-yaml.md, or make the "
+        "column ISO 8601 (2024-03-31 18:00)"
+    )
 
 
 def _holds_times(values: pd.Series) -> bool:

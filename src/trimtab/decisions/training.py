@@ -14,6 +14,7 @@ from trimtab.decisions.outcome import Decision, DecisionKind
 from trimtab.decisions.state import REMEMBERED, Cause, Handled, LoopState, Rejected, Training
 from trimtab.spec.document import LoopSpec
 
+_REFUSED = ": refused: "  # of a task's reason: the same input would be refused again
 MOST_ATTEMPTS = 3  # a failed run is tried twice more
 MOST_RESUMES = 5  # a run that was interrupted more often has failed
 
@@ -56,12 +57,12 @@ def follow(spec: LoopSpec, state: LoopState, observed: Observed) -> Moved:
         return state, ()
     if run.state == "SUCCEEDED":
         return _judge(spec, state, observed, training, run)
-    reason = run.reason or "no reason was given"
+    reason = (run.reason or "no reason was given").rstrip(".")
     if run.state == "INTERRUPTED" and training.resumed < MOST_RESUMES:
         resumed = replace(training, resumed=training.resumed + 1)
         said = f"The training run {training.run_key} was interrupted ({reason}) and goes on where it stopped."
         return _retry(state, observed, resumed, said)
-    if training.attempt < MOST_ATTEMPTS:
+    if training.attempt < MOST_ATTEMPTS and _REFUSED not in reason:
         again = replace(training, attempt=training.attempt + 1, resumed=0)
         return _retry(
             state, observed, again, f"The training run {training.run_key} failed: {reason}. It is tried again."
@@ -76,9 +77,10 @@ def _retry(state: LoopState, observed: Observed, training: Training, sentence: s
 
 
 def _given_up(state: LoopState, observed: Observed, training: Training, reason: str) -> Moved:
+    attempts = "1 attempt" if training.attempt == 1 else f"{training.attempt} attempts"
     serves = f"Version {state.champion} serves on" if state.champion else "No version serves"
     sentence = (
-        f"Training for {_why(training)} is given up after {training.attempt} attempts: {reason}. {serves}. "
+        f"Training for {_why(training)} is given up after {attempts}: {reason}. {serves}. "
         "Mend what the run's log names, then `trimtab retrain`."
     )
     evidence = {"run": training.run_key, "attempts": training.attempt, "reason": reason}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
 from trimtab.engine.warm import Ended
 
+_OURS = re.compile(r"^trimtab\.errors\.(\w+): ")
 _MOST_BYTES = 8192
 _MOST_CHARACTERS = 500
 
@@ -22,7 +24,8 @@ def reason_of(ended: Ended, log: Path) -> str:
         except ValueError:
             name = f"signal {ended.signal}"
         return f"killed by {name}" + (" (out of memory?)" if ended.signal == signal.SIGKILL else "")
-    line = last_line(log)
+    # A sentence of ours needs no class before it; that it is a refusal says that another try would change nothing.
+    line = _OURS.sub(lambda found: "refused: " * found[1].endswith("Refused"), last_line(log))
     return f"exit code {ended.code}" + (f": {line}" if line else "")
 
 

@@ -32,7 +32,11 @@ class EventTime(Section):
     """When a row happened. Exactly one of `column` and `year` (with `month`, `day` if there)."""
 
     column: str | None = Field(None, description="A column that holds a date or a time.")
-    format: str | None = Field(None, description="strptime format of `column`; default ISO 8601.")
+    format: str | None = Field(
+        None,
+        description="strptime format of `column`, or `unix`, `unix_ms` (seconds, milliseconds since 1970); "
+        "default ISO 8601.",
+    )
     year: str | None = Field(None, description="A column that holds the year.")
     month: str | None = Field(None, description="A column that holds the month, 1 to 12.")
     day: str | None = Field(None, description="A column that holds the day of the month.")

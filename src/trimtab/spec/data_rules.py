@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from datetime import datetime
 
 from trimtab.spec.data import ColumnContract, Data, EventTime, Source
 from trimtab.spec.document import LoopSpec
@@ -87,6 +88,18 @@ def _is_encoding(name: str) -> bool:
         return False
 
 
+def _is_time_format(text: str) -> bool:
+    """Whether strptime understands it; that a text does not fit it is another matter."""
+    try:
+        moment = datetime(2024, 3, 31, 18, 5, 9).strftime(text)
+        datetime.strptime(moment, text)
+    except ValueError as error:
+        return "does not match format" in str(error) or "unconverted data" in str(error)
+    except re.error:  # the same part of a time twice
+        return False
+    return "%" in text
+
+
 def _time(time: EventTime, loc: Loc) -> Iterator[Finding]:
     if (time.column is None) == (time.year is None):
         said = (
@@ -99,6 +112,8 @@ def _time(time: EventTime, loc: Loc) -> Iterator[Finding]:
         yield Finding((*loc, "month"), "`month` without `year`", expected="`year` too", of_key=True)
     if time.format is not None and time.column is None:
         yield Finding((*loc, "format"), "`format` without `column`", expected="it only with `column`", of_key=True)
+    elif time.format is not None and time.format not in ("unix", "unix_ms") and not _is_time_format(time.format):
+        yield Finding((*loc, "format"), "no format of times", shown(time.format), "such as %d.%m.%Y %H:%M, or unix")
     yield from _twice([((*loc, part), getattr(time, part)) for part in ("year", "month", "day")])
 
 

@@ -14,6 +14,8 @@ from trimtab.spec.data import EventTime
 from trimtab.stages.columns import Distinct, as_text
 
 Where = Callable[[int], str]
+_UNIX = {"unix": 1e6, "unix_ms": 1e3}
+"""Microseconds in one step of the format."""
 _EARLIEST, _LATEST = 1678, 2261
 """Years that pandas' nanosecond parser holds."""
 AHEAD = timedelta(days=1)
@@ -50,10 +52,12 @@ def _from_column(column: pa.ChunkedArray, time: EventTime, where: Where) -> np.n
             pd.Series(column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)))), utc=True
         )
         return series.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    if time.format in _UNIX:
+        return _since_1970(column, str(time.column), _UNIX[time.format], where)
     if time.format is None and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise DataRefused(
-            f"column {time.column!r} holds numbers, not times. Give `data.time.format` (such as %Y or %Y%m%d), or make "
-            "a time of it by a query."
+            f"column {time.column!r} holds numbers, not times. Give `data.time.format` (unix, unix_ms, %Y, "
+            "%Y%m%d …), or make a time of it by a query."
         )
     text = as_text(column)
     _refuse_missing(text, str(time.column), where)
@@ -74,6 +78,27 @@ def _from_column(column: pa.ChunkedArray, time: EventTime, where: Where) -> np.n
         )
     stamps = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     return np.asarray(stamps[distinct.codes])
+
+
+def _since_1970(column: pa.ChunkedArray, name: str, step: float, where: Where) -> np.ndarray:
+    """Seconds or milliseconds since 1970 in UTC, fractions of them included."""
+    _refuse_missing(column, name, where)
+    text = as_text(column)
+    distinct = Distinct.of(text)
+    numbers = pd.to_numeric(pd.Series(distinct.values, dtype=object), errors="coerce").to_numpy(dtype=np.float64)
+    microseconds = numbers * step
+    bounds = [np.datetime64(f"{year}-01-01", "us").astype(np.int64) for year in (_EARLIEST, _LATEST)]
+    bad = ~((microseconds >= bounds[0]) & (microseconds <= bounds[1]))
+    if bad.any():
+        row = distinct.first(bad)
+        value = distinct.values[int(distinct.codes[row])][:60]
+        unit = "milliseconds" if step == _UNIX["unix_ms"] else "seconds"
+        raise DataRefused(
+            f"{where(row)}: column {name!r} holds {value!r}, which is no number of {unit} since 1970 "
+            f"({int(distinct.counts[bad].sum())} rows in all); years run from {_EARLIEST} to {_LATEST}. Mend the "
+            "row, or give another `data.time.format`."
+        )
+    return np.asarray(np.round(microseconds).astype(np.int64).astype("datetime64[us]")[distinct.codes])
 
 
 def _from_parts(table: pa.Table, time: EventTime, where: Where) -> np.ndarray:

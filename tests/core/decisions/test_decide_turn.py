@@ -104,6 +104,15 @@ def test_a_failed_run_is_tried_again_and_then_given_up():
     assert over.state.training is None
 
 
+def test_a_run_that_was_refused_is_not_tried_again():
+    reason = "ingest failed: task ingest: exit code 1: refused: column 'y' has no value in any row."
+    observed = Observed(T0 + HOUR, training=RunSeen("training-2", "FAILED", reason=reason))
+    over = decide(SPEC, TRAINING, observed)
+    assert kinds(over) == ["training-failed"]
+    assert "after 1 attempt: ingest failed" in over.decisions[0].sentence
+    assert ".." not in over.decisions[0].sentence
+
+
 def test_an_interrupted_run_is_resumed_but_not_for_ever():
     state, said = TRAINING, []
     for _ in range(20):
