@@ -3,9 +3,10 @@
 For each way in which versions take part the code writes the rules that it would write on one machine; the templates
 choose among them and put the chart's names, addresses and numbers where `@...@` stands.
 
-One thing differs: clusters are named by role only and are always all there, an absent version's without an endpoint.
-Routes and clusters are two files of one ConfigMap and change at the same moment, and Envoy answers 503 for a route
-whose cluster is new and not warm yet; a cluster that only changes serves as it was until it is warm.
+One thing differs. Routes and clusters are two files of one ConfigMap and change at the same moment, in whatever order
+Envoy reads them, and Envoy answers 503 for a route whose cluster is new and not warm yet. So routes name roles, which
+are clusters of clusters that are always there and change at once, and these name versions, which keep their cluster
+whatever their role: a promoted version is warm already, a new one is passed over until it is.
 """
 
 from __future__ import annotations
@@ -65,7 +66,29 @@ def pieces() -> Json:
         "unknown": tables["champion"][-1],
         "clusters": [_in_cluster(one) for one in envoy_clusters.clusters(ways["split"]).values()],
     }
-    return _filled(made)
+    found = _filled(made)
+    found["clusters"] = _by_version(found["clusters"])
+    for protocol, rules in found["rules"].items():
+        # With no challenger a role of one version, and for the moment of a promotion the way to the one that comes.
+        stable = f'"name": "stable-{protocol}"'
+        text = json.dumps(rules["champion"]).replace(stable, f'"name": "stable-{protocol}-then-candidate-{protocol}"')
+        rules["champion"] = json.loads(text)
+    return found
+
+
+def _by_version(found: list[Json]) -> list[Json]:
+    """Clusters of versions by their names, and roles as clusters of these."""
+    text = json.dumps(found)
+    for protocol in _PROTOCOLS:
+        for role, version in (("stable", "CHAMPION"), ("candidate", "CHALLENGER")):
+            text = text.replace(f'"{role}-{protocol}"', f'"{protocol}-v@{version}@"')
+    made = list(json.loads(text))
+    for protocol in _PROTOCOLS:
+        (chain,) = [one for one in made if one["name"] == f"stable-{protocol}-then-candidate-{protocol}"]
+        alone = json.loads(json.dumps({**chain, "name": f"stable-{protocol}"}))
+        alone["cluster_type"]["typed_config"]["clusters"] = [f"{protocol}-v@CHAMPION@"]
+        made.append(alone)
+    return made
 
 
 _PROTOCOLS = {"rest": False, "grpc": True}

@@ -42,7 +42,7 @@ def helm(executable: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def template(executable: str, chart: str, values: Json, version: str = "1.30.0") -> subprocess.CompletedProcess[str]:
-    """`helm template` with the values as JSON, so that their types are kept; UPGRADE among them: the release is there."""
+    """`helm template` with the values as JSON, so that their types are kept; with UPGRADE the release is there."""
     given = [f"--set-json={key}={json.dumps(value)}" for key, value in values.items() if key != UPGRADE]
     given += ["--is-upgrade"] if values.get(UPGRADE) else []
     return helm(

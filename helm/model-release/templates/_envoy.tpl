@@ -72,17 +72,28 @@ Here it is only chosen which rules hold, and names, addresses and numbers are fi
 {{- include "model-release.envoy.discovery" (include "model-release.envoy.fill" (dict "text" $all "root" .)) -}}
 {{- end }}
 
-{{- /* Every cluster is always there; that of a version that is not has no endpoint. See helm/envoy.py for why. */ -}}
+{{- /* Roles and mirrors are always there, whoever takes part; see helm/envoy.py for why. */ -}}
 {{- define "model-release.envoy.clusters" -}}
 {{- $pieces := .Files.Get "files/envoy.json" | fromJson -}}
 {{- $protocols := splitList " " (include "model-release.envoy.protocols" .) -}}
 {{- $found := list -}}
 {{- range $pieces.clusters -}}
-{{- $absent := or (and (hasPrefix "candidate-" .name) (not $.Values.challenger.version)) (and (hasPrefix "mirror-" .name) (not $.Values.shadow.version)) -}}
-{{- if and $absent (hasKey . "load_assignment") -}}
-{{- $empty := dict "cluster_name" .name "endpoints" list -}}
-{{- $found = append $found (dict "@type" (index . "@type") "name" .name "type" "STATIC" "connect_timeout" .connect_timeout "load_assignment" $empty) -}}
-{{- else if ternary $.Values.collector (has (splitList "-" .name | last) $protocols) (eq .name "feedback") -}}
+{{- $protocol := splitList "-" .name | last -}}
+{{- $wanted := has $protocol $protocols -}}
+{{- if eq .name "feedback" -}}
+{{- $wanted = not (empty $.Values.collector) -}}
+{{- else if hasSuffix "@" .name -}}
+{{- $present := or $.Values.challenger.version (not (hasSuffix "@CHALLENGER@" .name)) -}}
+{{- $wanted = and $present (has (splitList "-" .name | first) $protocols) -}}
+{{- else if and (hasPrefix "mirror-" .name) (not $.Values.shadow.version) -}}
+{{- /* Without an endpoint: a copy to it is no copy. */ -}}
+{{- $_ := set .load_assignment "endpoints" list -}}
+{{- $_ := set . "type" "STATIC" -}}
+{{- else if and (hasKey . "cluster_type") (not $.Values.challenger.version) -}}
+{{- $members := .cluster_type.typed_config -}}
+{{- $_ := set $members "clusters" (without $members.clusters (printf "%s-v@CHALLENGER@" $protocol)) -}}
+{{- end -}}
+{{- if $wanted -}}
 {{- $found = append $found . -}}
 {{- end -}}
 {{- end -}}
