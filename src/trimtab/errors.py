@@ -11,6 +11,8 @@
     ├── AlreadyRunning                         another process owns this loop
     ├── EvidenceMissing                        nobody knows how requests went: nothing is promoted blind
     ├── TurnTaken                              another controller committed this turn first
+    ├── DeliveryFailed                         the repository of releases cannot be read or written
+    ├── DeliveryConflict                       somebody else changed what the loop delivers: it is left alone
     └── StorageFull                            a record could not be made durable
 
 Every message states the rule, the value found and the next step.
@@ -57,6 +59,14 @@ class EvidenceMissing(TrimtabError):
 
 class TurnTaken(TrimtabError):
     """Another controller committed this turn first."""
+
+
+class DeliveryFailed(TrimtabError):
+    """The repository that releases are written to cannot be read or written; nothing is lost meanwhile."""
+
+
+class DeliveryConflict(TrimtabError):
+    """Somebody else changed what the loop delivers. It is not overwritten."""
 
 
 class StorageFull(TrimtabError):

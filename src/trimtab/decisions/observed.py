@@ -184,6 +184,27 @@ class WishSeen:
 
 
 @dataclass(frozen=True)
+class AnswerSeen:
+    """How it stands with a pull request."""
+
+    key: str
+    state: Literal["open", "merged", "closed"]
+    url: str = ""
+    who: str = ""
+
+
+@dataclass(frozen=True)
+class DeliverySeen:
+    """With gitops: whether the repository holds what the state wants. `known` names what the loop last saw there."""
+
+    known: str = ""
+    trouble: str = ""  # why it does not
+    conflict: bool = False  # because somebody else changed it
+    champion: str = ""  # the version that the repository serves, for a loop that remembers none
+    answer: AnswerSeen | None = None
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything a turn saw, at `now`."""
 
@@ -198,6 +219,7 @@ class Observed:
     servers: Mapping[str, ServerSeen] = field(default_factory=dict)
     wishes: tuple[WishSeen, ...] = ()
     clock_went_backwards: bool = False
+    delivery: DeliverySeen | None = None
     blind: str = ""  # why nobody can say how requests went; `traffic` is empty then
 
     def to_json(self) -> dict[str, Any]:

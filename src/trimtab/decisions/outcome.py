@@ -19,6 +19,10 @@ DecisionKind = Literal[
     "start",  # a release starts
     "step",  # more traffic moves to the candidate
     "hold",  # a release waits for evidence, and its reason changed
+    "propose",  # people are asked by pull request
+    "adopt",  # a loop without a memory takes up what the repository serves
+    "undelivered",  # the repository does not hold what was decided
+    "delivered",  # it does again
     "promote",  # a version becomes champion
     "roll-back",  # all traffic goes to the stable version, or back to the champion before
     "refuse",  # a person's wish cannot be met

@@ -148,6 +148,8 @@ def _waits(policy: Policy, release: Release, observed: Observed, found: Evidence
     left = policy.step_least - (observed.now - release.phase_started)
     if release.phase != "warming" and left.total_seconds() > 0:
         return "time", f"this step lasts {lasting(left)} longer"
+    if observed.delivery is not None and observed.delivery.trouble:
+        return "delivery", f"nothing moves on while the repository does not follow: {observed.delivery.trouble}"
     if observed.blind:
         return "blind", f"nothing moves on blind: {observed.blind}"
     return None if release.phase == "warming" else _wants(policy, release, found)

@@ -87,6 +87,8 @@ def _hindrances(
         yield "harmless", condition.harmless
     if state.release is not None and state.release.held_since is None:
         yield "release", f"version {state.release.candidate} is being released"
+    if state.proposal is not None and not state.proposal.overdue:
+        yield "proposal", f"version {state.proposal.version} waits for its pull request"
     if state.champion is not None and last is not None and now - last < policy.cooldown:
         yield "cooldown", f"the cooldown of {lasting(policy.cooldown)} ends {_day(last + policy.cooldown)}"
     yield from _tried(policy, state, observed, condition)

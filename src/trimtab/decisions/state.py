@@ -129,6 +129,20 @@ class MonitoringRun:
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """What people are asked for by pull request: to start a release, or to promote; `stable` serves meanwhile."""
+
+    key: str  # one occasion of asking
+    kind: Literal["start", "promote"]
+    version: str
+    stable: str | None
+    cause: Cause
+    asked: datetime
+    opened: bool = False  # it was seen open
+    overdue: bool = False  # nobody answered for `longest_wait`: other versions may be trained
+
+
+@dataclass(frozen=True)
 class LoopState:
     """Everything the loop remembers."""
 
@@ -149,6 +163,10 @@ class LoopState:
     counted: Mapping[str, Count] = field(default_factory=dict)  # the router's counters then, by version
     unanswered: tuple[Unanswered, ...] = ()  # those of the monitoring window, oldest first
     alarms: tuple[str, ...] = ()  # names of the alarms that are up
+    proposal: Proposal | None = None  # with gitops: what waits for a pull request
+    proposals: int = 0  # asked for so far; makes their keys
+    withdrawn: Proposal | None = None  # the newest one that the loop itself took back
+    undelivered: str = ""  # why the repository does not hold this state, as last reported
     reported: tuple[str, ...] = ()  # causes and why they wait, so that each is reported once; emptied by a training
 
     def to_json(self) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from trimtab.decisions import release
+from trimtab.decisions import approval, release
 from trimtab.decisions.observed import Observed, RunSeen
 from trimtab.decisions.outcome import Decision, DecisionKind
 from trimtab.decisions.state import REMEMBERED, Cause, Handled, LoopState, Rejected, Training
@@ -134,6 +134,8 @@ def _nothing_promised(spec: LoopSpec, state: LoopState) -> bool:
 def _admit(
     spec: LoopSpec, state: LoopState, observed: Observed, cause: Cause, *, version: str, evidence: Mapping[str, Any]
 ) -> Moved:
+    if approval.wanted(spec):
+        return _ask_admission(state, observed, cause, version=version, evidence=evidence)
     if state.champion is None:
         doubt = "" if evidence["verdict"] == "pass" else ", though its hold-out is too small to show its quality"
         sentence = f"Version {version} serves: it is the first, so there is nothing to compare it with{doubt}."
@@ -147,6 +149,24 @@ def _admit(
         state = replace(state, rejected=turned_down(state, old, observed.now, said))
     state, start = start_release(spec, state, observed, cause, version=version, evidence=evidence)
     return state, (*decisions, start)
+
+
+def _ask_admission(
+    state: LoopState, observed: Observed, cause: Cause, *, version: str, evidence: Mapping[str, Any]
+) -> Moved:
+    """Ask people to release the version; what is being released or asked for gives way to it."""
+    decisions: tuple[Decision, ...] = ()
+    old = state.release.candidate if state.release is not None else state.proposal.version if state.proposal else ""
+    if old:
+        said = f"Version {old} is rolled back: version {version} takes its place."
+        decisions = (_decided("roll-back", state, observed, old, said, evidence={}, cause=cause),)
+        state = replace(state, release=None, rejected=turned_down(state, old, observed.now, said))
+    kind: Literal["start", "promote"] = "start" if state.champion is not None else "promote"
+    why = cause.sentence if state.champion is not None else "it is the first, so there is nothing to compare it with"
+    state, asked = approval.ask(
+        state, observed, kind, version, cause, why=why, evidence=evidence, labels_until=cause.labels_until
+    )
+    return state, (*decisions, asked)
 
 
 def start_release(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trimtab.decisions import judgement, release, retraining, training, wishes
+from trimtab.decisions import approval, delivered, judgement, release, retraining, training, wishes
 from trimtab.decisions.judgement import judge_merit
 from trimtab.decisions.observed import MonitoringSeen, Observed
 from trimtab.decisions.outcome import Decision, Outcome
@@ -23,6 +23,8 @@ def decide(spec: LoopSpec, state: LoopState, observed: Observed) -> Outcome:
     """Decide one turn."""
     seen, before = _known_by_now(observed), state
     decisions: list[Decision] = []
+    state, made = delivered.follow(spec, state, seen)
+    decisions += made
     for wish in observed.wishes:
         state, made = wishes.answer(spec, state, seen, wish)
         decisions += made
@@ -82,7 +84,8 @@ def _go_back(spec: LoopSpec, state: LoopState, observed: Observed) -> Moved:
         begun = release.begin(spec.release, begun.candidate, begun.cause, observed)
     rejected = training.turned_down(state, old, observed.now, said)
     state = replace(state, champion=back, champion_since=observed.now, previous=None, returning="", release=begun)
-    return replace(state, rejected=rejected), (decision,)
+    state, asked = approval.again(replace(state, rejected=rejected), observed)
+    return state, (decision, *asked)
 
 
 def _watch(state: LoopState, observed: Observed) -> Moved:
@@ -140,13 +143,38 @@ def _release(spec: LoopSpec, state: LoopState, observed: Observed) -> tuple[Loop
     if move.action == "hold":
         state = replace(state, release=move.release)
         return state, (decision,) if move.worth_saying else (), move.sentence
+    if move.action == "promote" and approval.wanted(spec):
+        return _ask_promotion(state, observed, decision)
     if move.action == "promote":
         helped = judge_merit(spec.release, observed.comparison).helps
         return wishes.promoted(state, observed, under_way.candidate, helped), (decision,), ""
     if move.action == "roll-back":
         rejected = training.turned_down(state, under_way.candidate, observed.now, move.sentence)
-        return replace(state, release=None, rejected=rejected), (decision,), ""
+        return replace(approval.dropped(state), release=None, rejected=rejected), (decision,), ""
     return replace(state, release=move.release), (decision,), ""
+
+
+def _ask_promotion(
+    state: LoopState, observed: Observed, found: Decision
+) -> tuple[LoopState, tuple[Decision, ...], str]:
+    """Ask people for what the evidence allows; while they are asked, say so."""
+    under_way, asked = state.release, state.proposal
+    if under_way is None:
+        return state, (), ""
+    if asked is not None and asked.kind == "promote":
+        held = replace(under_way, hold="pull-request", held_since=observed.now if asked.overdue else None)
+        return replace(state, release=held), (), approval.waits(state, observed)
+    state, decision = approval.ask(
+        state,
+        observed,
+        "promote",
+        under_way.candidate,
+        under_way.cause,
+        why=found.sentence.removeprefix(f"Version {under_way.candidate} is promoted to all requests: ").rstrip("."),
+        evidence=found.evidence,
+        labels_until=found.labels_until,
+    )
+    return state, (decision,), decision.sentence
 
 
 def _retrain(spec: LoopSpec, state: LoopState, observed: Observed) -> tuple[LoopState, tuple[Decision, ...], str]:
@@ -202,4 +230,4 @@ def _under_way(state: LoopState, observed: Observed) -> str:
         return f"The training run {state.training.run_key} is under way: {state.training.cause.sentence}.{known}"
     if state.returning:
         return f"Version {state.previous} comes back as soon as its server is ready: {state.returning}."
-    return ""
+    return approval.waits(state, observed)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, Literal
 
+from trimtab.decisions import approval
 from trimtab.decisions.observed import Observed, WishSeen
 from trimtab.decisions.outcome import Decision, DecisionKind
 from trimtab.decisions.release import gather
 from trimtab.decisions.retraining import person_cause
-from trimtab.decisions.state import LoopState
+from trimtab.decisions.state import Cause, LoopState
 from trimtab.decisions.training import Moved, launch, start_release, turned_down
 from trimtab.spec.document import LoopSpec
 
@@ -51,6 +54,9 @@ def _said(
 def _promote(spec: LoopSpec, state: LoopState, observed: Observed, wish: WishSeen) -> Moved:
     candidate = state.release.candidate if state.release is not None else ""
     version = wish.version or candidate
+    asked = state.proposal
+    if asked is not None and (wish.version or asked.version) == asked.version:
+        return _refuse(state, observed, wish, approval.waiting(asked, observed))
     if version and version == candidate:
         return _promote_candidate(spec, state, observed, wish)
     why = _no_promotion(state, version, candidate)
@@ -83,6 +89,11 @@ def _promote_candidate(spec: LoopSpec, state: LoopState, observed: Observed, wis
         why = f"the server of version {release.candidate} is not ready" + (f": {server.reason}" if server else "")
         return _refuse(state, observed, wish, why)
     found = gather(spec.release, release, observed)
+    if approval.wanted(spec):
+        why, evidence = f"{_who(wish)} asked. {found.sentence}", {"who": wish.who, **found.to_json()}
+        return _ask(
+            state, observed, wish, "promote", version=release.candidate, cause=release.cause, why=why, evidence=evidence
+        )
     sentence = f"Version {release.candidate} is promoted to all requests: {_who(wish)} asked. {found.sentence}."
     decision = replace(
         _said("promote", state, observed, wish, version=release.candidate, sentence=sentence),
@@ -109,6 +120,10 @@ def promoted(state: LoopState, observed: Observed, version: str, helped: bool) -
 
 def _release_rejected(spec: LoopSpec, state: LoopState, observed: Observed, wish: WishSeen, version: str) -> Moved:
     cause = person_cause(wish.number, wish.who)
+    if approval.wanted(spec):
+        kind: Literal["start", "promote"] = "start" if state.champion is not None else "promote"
+        why, evidence = f"{_who(wish)} asked, though it was turned down", {"who": wish.who}
+        return _ask(state, observed, wish, kind, version=version, cause=cause, why=why, evidence=evidence)
     if state.champion is not None:
         state, start = start_release(
             spec, state, observed, cause, version=version, evidence={"wish": wish.number, "who": wish.who}
@@ -120,6 +135,30 @@ def _release_rejected(spec: LoopSpec, state: LoopState, observed: Observed, wish
     return replace(state, champion=version, champion_since=observed.now, rejected=kept), (decision,)
 
 
+def _ask(
+    state: LoopState,
+    observed: Observed,
+    wish: WishSeen,
+    kind: Literal["start", "promote"],
+    *,
+    version: str,
+    cause: Cause,
+    why: str,
+    evidence: Mapping[str, Any],
+) -> Moved:
+    """Who asks the loop for a version asks, through it, whoever may merge."""
+    state, decision = approval.ask(state, observed, kind, version, cause, why=why, evidence=evidence, wish=wish.number)
+    return state, (decision,)
+
+
+def _drop_asked(state: LoopState, observed: Observed, wish: WishSeen) -> Moved:
+    """Nobody is asked for the version any more."""
+    version = state.proposal.version if state.proposal is not None else ""
+    sentence = f"Version {version} is not released: {_who(wish)} asked. Its pull request is closed."
+    decision = _said("reject", state, observed, wish, version=version, sentence=sentence)
+    return replace(approval.dropped(state), rejected=turned_down(state, version, observed.now, sentence)), (decision,)
+
+
 def _roll_back(state: LoopState, observed: Observed, wish: WishSeen) -> Moved:
     release = state.release
     if release is not None and wish.version in ("", release.candidate):
@@ -128,7 +167,11 @@ def _roll_back(state: LoopState, observed: Observed, wish: WishSeen) -> Moved:
         )
         decision = _said("roll-back", state, observed, wish, version=release.candidate, sentence=sentence)
         rejected = turned_down(state, release.candidate, observed.now, sentence)
-        return replace(state, release=None, rejected=rejected), (replace(decision, cause=release.cause.key),)
+        return replace(approval.dropped(state), release=None, rejected=rejected), (
+            replace(decision, cause=release.cause.key),
+        )
+    if release is None and state.proposal is not None and wish.version in ("", state.proposal.version):
+        return _drop_asked(state, observed, wish)
     if wish.version not in ("", state.champion, state.previous):
         return _refuse(state, observed, wish, f"version {wish.version} does not serve")
     if state.previous is None:

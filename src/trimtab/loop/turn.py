@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from trimtab.decisions.state import LoopState
 from trimtab.decisions.turn import decide
 from trimtab.errors import TrimtabError, TurnTaken
 from trimtab.loop.act import Hands
+from trimtab.loop.handover import Handover
 from trimtab.loop.observe import Observer
 from trimtab.loop.world import World
 from trimtab.ports.registry import RegisteredVersion
@@ -36,6 +38,7 @@ class Loop:
         self.document = document
         self.world = world
         self._hands = Hands(document, world)
+        self._handover = Handover(document, world.delivery, self._hands.registered) if world.delivery else None
         self._observer = Observer(
             document.spec, world.predictions, world.labels, world.runner, world.router, evidence_every
         )
@@ -63,10 +66,12 @@ class Loop:
         """Observe, decide, commit."""
         last = self.world.turns.latest()
         state = LoopState() if last is None else LoopState.from_json(last.state)
+        handed = self._handover.bring(state, last) if self._handover else None
         views = self._hands.serve(state)
         wishes = self.world.turns.open_wishes()
         champion = self._hands.registered(state.champion) if state.champion else None
         observed, counts = self._observer.observe(state, now, last, views, wishes, champion)
+        observed = replace(observed, delivery=handed)
         outcome = decide(self.document.spec, state, observed)
         number = 1 if last is None else last.number + 1
         seen = {**observed.to_json(), "counts": dict(counts), "hold": outcome.hold}
@@ -77,6 +82,8 @@ class Loop:
     def _act(self, turn: Turn) -> None:
         """Make the world what the turn's state says; may be repeated."""
         state = LoopState.from_json(turn.state)
+        if self._handover and turn.decisions:
+            self._handover.bring(state, turn)  # whatever is wrong with it is seen by the next turn
         self._hands.serve(state)
         self._hands.pursue(state)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from trimtab.ports.delivery import Delivery
 from trimtab.ports.pipelines import PipelineRunner
 from trimtab.ports.records import RecordReader
 from trimtab.ports.registry import Registry
@@ -43,6 +44,7 @@ class World:
     tracking_uri: str
     artifact_root: Path
     document_text: str
+    delivery: Delivery | None = None  # where releases are handed over, if it is not the loop that changes what serves
 
     def close(self) -> None:
         """Stop all that was started: first the door, then what is behind it, last the log writer."""

@@ -222,7 +222,9 @@ MORE: dict[str, dict[str, Any]] = {
     "spec.features.timeParts": _SET,
     "spec.release.steps": {"maxItems": 99, "x-kubernetes-list-type": "set"},
     "spec.release.steps[]": {"minimum": 1, "maximum": 99},
-    "spec.release.gitops.repository": {"pattern": r"^(https?|git)://[^@\s?#]+$|^ssh://[^:@\s]*@?[^@\s?#]+$|^file:///\S+$"},
+    "spec.release.gitops.repository": {
+        "pattern": r"^(https?|git)://[^@\s?#]+$|^ssh://[^:@\s]*@?[^@\s?#]+$|^file:///\S+$"
+    },
     "spec.release.gitops.branch": {"pattern": _PLAIN_PATH},
     "spec.release.gitops.path": {"pattern": f"^$|{_PLAIN_PATH}"},
     "spec.retraining.causes": {"maxItems": 16},
