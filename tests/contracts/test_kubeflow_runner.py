@@ -121,6 +121,7 @@ def test_one_content_is_uploaded_once_by_any_number_of_operators(kfp: Kfp) -> No
         for key in ("a", "b"):
             runner.start(RunRequest(f"{key}{number}", kfp.path("double"), {"x": 1}))
     assert len(kfp.api.versions) == len(kfp.api.pipelines) == len(kfp.api.experiments) == 1
+    assert kfp.api.calls.count(("POST", "pipelines/upload_version")) == 1
     sent = next(iter(kfp.api.versions.values()))
     assert sent["pipeline_spec"] == next(iter(yaml.safe_load_all(Path(kfp.path("double")).read_text())))
     assert sent["name"].startswith("sha256-")
@@ -137,7 +138,10 @@ def test_a_call_without_an_answer_makes_no_second_run(kfp: Kfp, path: str, kind:
     request = RunRequest("a", kfp.path("double"), {"x": 3})
     runner = kfp.runner()
     kfp.api.cuts["POST", path] = (kind, 1)
-    assert runner.start(request).state != "FAILED"
+    view = runner.start(request)
+    assert view.state != "FAILED"
+    if (path, kind) == ("runs", "after"):
+        assert view.run_id == "run-1"  # found at once, though nobody said so
     for _ in range(3):
         runner.start(request)
         kfp.now += GRACE_SECONDS
@@ -204,6 +208,22 @@ def test_two_operators_at_once_end_up_with_one_run(kfp: Kfp) -> None:
     views = [operator.look("a") for operator in operators]
     assert {view.run_id for view in views if view is not None} == {"run-1"}
     assert [run["state"] for run in kfp.api.runs.values()] == ["RUNNING", "CANCELING"]
+
+
+def test_of_many_runs_of_one_name_the_oldest_is_the_run(kfp: Kfp) -> None:
+    """The list comes newest first and in pages."""
+    runner = kfp.runner()
+    runner.start(RunRequest("a", kfp.path("gated"), {"x": 5}))
+    first = kfp.api.runs["run-1"]
+    client = KfpClient(kfp.api.url)
+    for _ in range(4):
+        client.post(
+            "runs", {key: value for key, value in first.items() if key not in ("run_id", "created_at", "state")}
+        )
+    view = kfp.runner().look("a")
+    assert view is not None
+    assert view.run_id == "run-1"
+    assert [run["state"] for run in kfp.api.runs.values()] == ["RUNNING"] + 4 * ["CANCELING"]
 
 
 def test_other_loops_with_the_same_key_are_other_runs(kfp: Kfp) -> None:

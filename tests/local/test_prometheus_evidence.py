@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,8 @@ def test_requests_failures_copies_and_restarts_are_counted_to_the_last_one(watch
     watched.tell({**ALIVE, **told, answered("2"): 1.0})  # the server was started again
     watched.seen(answered("2"), 1)
     assert bare(reader.read("m", TARGETS, since))["2"] == (10, 3, 9, 0)
+    until(lambda: datetime.now(UTC) - since > timedelta(seconds=4))  # what came before is only in the past by now
+    assert bare(evidence(watched).read("m", TARGETS, since))["2"] == (10, 3, 9, 0)
     assert len({one.epoch for one in reader.read("m", TARGETS, since).values()}) == 1
 
 
@@ -131,11 +133,16 @@ def test_istio_counts_by_service_and_wants_a_proxy_to_be_watched(watched: Watche
     with pytest.raises(EvidenceMissing, match="istio_build"):
         reader.read("m", TARGETS, since)
     told = {istio("m-v1", "200"): 50, istio("m-v2", "200"): 20, istio("m-v2", "503", "UH"): 5}
-    told |= {istio("m-v2", "0", "DC"): 3, istio("m-v2", "400"): 1, istio("m-v2", "200", reporter="destination"): 99}
+    told |= {
+        istio("m-v2", "0", "UF"): 2,
+        istio("m-v2", "0", "DC"): 3,
+        istio("m-v2", "400"): 1,
+        istio("m-v2", "200", reporter="destination"): 99,
+    }
     told |= {istio("other", "500"): 77, answered("2", "true"): 8, answered("2"): 1000}
     watched.tell({**ALIVE, 'istio_build{component="proxy",tag="1.30.3"}': 1, **told})
     watched.seen(answered("2"), 1000)
-    assert bare(reader.read("m", TARGETS, since)) == {"1": (50, 0, 0, 0), "2": (29, 5, 8, 0)}
+    assert bare(reader.read("m", TARGETS, since)) == {"1": (50, 0, 0, 0), "2": (31, 7, 8, 0)}
 
 
 @pytest.mark.parametrize(

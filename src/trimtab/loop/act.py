@@ -100,6 +100,7 @@ class Hands:
                 "digest": champion.digest,
                 "version": champion.version,
                 "failures": state.monitoring.failures if state.monitoring else 0,
+                "tracking_uri": self._world.tracking_uri,
             }
 
         return parameters
