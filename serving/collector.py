@@ -1,6 +1,6 @@
-"""The log writer: takes labels at /v1/feedback, turns both logs into Parquet and ships that to an object store.
+"""The log writer: takes labels and payloads, turns both logs into Parquet and ships that to an object store.
 
-python -m trimtab.serving.collector --home DIR --port P [--store s3://bucket/prefix]
+python -m trimtab.serving.collector --home DIR --port P [--store s3://bucket/prefix] [--payloads LOOP]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
@@ -55,7 +56,7 @@ def application(
         await asyncio.to_thread(collector.close)
 
     app = FastAPI(title="trimtab collector", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.add_middleware(BodyLimit, max_bytes=_MOST_BYTES, setting="send fewer labels at once")
+    app.add_middleware(BodyLimit, max_bytes=_MOST_BYTES, setting="send fewer labels, or a smaller payload, at once")
     app.add_exception_handler(Unanswered, _unanswered)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ClientDisconnect, _gone)
@@ -72,6 +73,14 @@ def application(
         except StorageFull as error:
             raise Unavailable(str(error)) from error
 
+    async def payloads(request: Request) -> Response:
+        headers = {name.lower(): text for name, text in request.headers.items()}
+        try:
+            collector.take_events(headers, await request.body(), datetime.now(UTC))
+        except StorageFull as error:
+            raise Unavailable(str(error)) from error
+        return Response(status_code=200)  # without a body, which an event broker would take for an event
+
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "trouble" if collector.trouble else "ok", "trouble": collector.trouble})
 
@@ -79,6 +88,7 @@ def application(
         return Response(generate_latest(collector.registry), media_type="text/plain; version=0.0.4")
 
     app.router.add_route("/v1/feedback", feedback, methods=["POST"])
+    app.router.add_route("/v1/payloads", payloads, methods=["POST"])
     app.router.add_route("/healthz", healthz, methods=["GET"])
     app.router.add_route("/metrics", metrics, methods=["GET"])
     return app
@@ -101,7 +111,7 @@ async def _gone(_request: Request, _error: Exception) -> Response:
 async def _work_forever(collector: Collector, every_seconds: float) -> None:
     while True:
         await asyncio.sleep(every_seconds)
-        collector.seal()
+        collector.tend(datetime.now(UTC))
         await asyncio.to_thread(collector.work)
 
 
@@ -132,12 +142,19 @@ def main() -> None:
     parser.add_argument(
         "--spool-bytes", type=int, default=MOST_SPOOLED_BYTES, help="most that may wait here while the store is down"
     )
+    parser.add_argument(
+        "--payloads",
+        nargs="?",
+        const="",
+        metavar="LOOP",
+        help="take KServe's payload log at /v1/payloads, of this loop's InferenceServices or of all",
+    )
     parser.add_argument("--accept-time-header", action="store_true", help="replay: calls carry their own time")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         store = Store(arguments.store, arguments.spool_bytes) if arguments.store else None
-        collector = Collector(arguments.home, store)
+        collector = Collector(arguments.home, store, arguments.payloads)
         family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
         with socket.create_server((arguments.host, arguments.port), family=family, backlog=2048) as listening:
             app = application(collector, arguments.accept_time_header, arguments.every, arguments.numbers)

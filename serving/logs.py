@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,8 +18,10 @@ from trimtab.adapters.records.journal import Journal
 from trimtab.adapters.records.parquet import RecordFolder
 from trimtab.adapters.records.schema import LABELS, PREDICTIONS
 from trimtab.errors import StorageFull, TrimtabError
+from trimtab.serving import cloudevents
 from trimtab.serving.labels import Label
-from trimtab.serving.refusals import Unavailable
+from trimtab.serving.payloads import Payloads
+from trimtab.serving.refusals import Unavailable, Unsupported
 
 log = logging.getLogger("trimtab.collector")
 
@@ -37,8 +39,11 @@ class Store:
 class Collector:
     """The two logs, and how they fare."""
 
-    def __init__(self, home: Path, store: Store | None = None) -> None:
-        """Raises StorageFull if the label log cannot be made, Refused for a store whose URI is none."""
+    def __init__(self, home: Path, store: Store | None = None, payloads_of: str | None = None) -> None:
+        """`payloads_of`: take logged payloads of this loop's InferenceServices ("": of all; None: none at all).
+
+        Raises StorageFull if a log cannot be made, Refused for a store whose URI is none.
+        """
         self._labels = Journal(home / "labels", "feedback", segment_seconds=2.0)
         self._folders = (RecordFolder(home / "predictions", PREDICTIONS), RecordFolder(home / "labels", LABELS))
         self._store = store
@@ -66,6 +71,16 @@ class Collector:
             "trimtab_shed_total", "Calls refused as too much waits for the object store", registry=self.registry
         )
 
+        self._payloads = None if payloads_of is None else Payloads(home, payloads_of, self.registry)
+
+    def take_events(self, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
+        """Make logged payloads safe; raises StorageFull or an Unanswered, and then none of them is stored."""
+        if self._payloads is None:
+            raise Unsupported("this collector takes no payloads; start it with --payloads")
+        events = cloudevents.read(headers, body)
+        with self.room(len(body)):
+            self._payloads.take(events, now)
+
     def take(self, labels: list[Label], time: datetime) -> int:
         """Store the labels safely; raises StorageFull or Unavailable, and then none of them is stored."""
         stamp = time.isoformat()
@@ -87,11 +102,16 @@ class Collector:
         yield
         self._spooled += coming_bytes
 
-    def seal(self) -> None:
-        """Let what came so far reach the store though nothing more may come. Not while `take` runs."""
-        if self._store:
+    def tend(self, now: datetime) -> None:
+        """What must not happen while records are taken: before each `work`, by the one thread that takes them."""
+        if self._payloads:
+            with contextlib.suppress(StorageFull):  # those who send are told
+                self._payloads.sweep(now)
+        if self._store:  # let what came so far reach it though nothing more may come
             with contextlib.suppress(OSError):  # it is sealed as an orphan then
                 self._labels.close()
+                if self._payloads:
+                    self._payloads.seal()
 
     def work(self) -> None:
         """One pass over both logs: compact, then ship. Trouble is told by /healthz and tried again at the next pass."""
@@ -129,4 +149,6 @@ class Collector:
     def close(self) -> None:
         """Seal, compact and ship all that is there; what the store does not take stays here."""
         self._labels.close()
+        if self._payloads:
+            self._payloads.close()
         self.work()

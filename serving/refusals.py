@@ -4,6 +4,7 @@
 
     Unanswered
     ├── Malformed     400   no request of this protocol
+    ├── Unsupported   404   nothing that this process was started for
     ├── TooMuch       413   more rows, or more bytes, than one request may have
     ├── Refused       422   a row breaks the contract
     ├── ModelFailed   500   the model could not compute it
@@ -29,6 +30,13 @@ class Malformed(Unanswered):
 
     status = 400
     grpc = "INVALID_ARGUMENT"
+
+
+class Unsupported(Unanswered):
+    """Something that this process was not started for."""
+
+    status = 404
+    grpc = "UNIMPLEMENTED"
 
 
 class TooMuch(Unanswered):
