@@ -59,8 +59,8 @@ def test_what_was_written_is_what_is_loaded(made: MadeBundle) -> None:
     assert manifest == predictor.manifest
     assert (manifest.name, manifest.classes) == ("rodents", ("Chaetodipus", "Dipodomys", "Onychomys"))
     reference, held, evaluation = bundle.frames(made.folder, made.digest)
-    assert held["prediction"].tolist() == predictor.predict(made.holdout).labels.tolist()
-    assert set(reference.columns) == {*manifest.columns, "_time", "label", "prediction", "scores"}
+    assert held["_prediction"].tolist() == predictor.predict(made.holdout).labels.tolist()
+    assert set(reference.columns) == {*manifest.columns, "_time", "_label", "_prediction", "_scores"}
     assert evaluation["n"] == len(made.holdout)
 
 

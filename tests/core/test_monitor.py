@@ -41,9 +41,9 @@ def rows(n: int, *, seed: int = 0, shift: float = 0.0, since: datetime = START, 
             "size": random.normal(np.where(label == "b", 2.0, 0.0) + shift, 1),
             "kind": random.choice(np.array(["x", "y"], dtype=object), n),
             "_time": [since + days * DAY * i / max(1, n) for i in range(n)],
-            "label": label,
-            "prediction": np.where(right, label, np.where(label == "a", "b", "a")),
-            "latency_ms": random.uniform(1, 5, n),
+            "_label": label,
+            "_prediction": np.where(right, label, np.where(label == "a", "b", "a")),
+            "_latency_ms": random.uniform(1, 5, n),
         }
     )
     frame["_id"] = [f"row-{i}" for i in range(n)]
@@ -54,7 +54,7 @@ def rows(n: int, *, seed: int = 0, shift: float = 0.0, since: datetime = START, 
 def window(frame: pd.DataFrame, matured: pd.DataFrame | None = None, *, days: float = 30) -> collect.Window:
     labelled = frame if matured is None else matured
     since = START + 300 * DAY
-    return collect.Window(since, since + days * DAY, frame, labelled, labelled["label"].to_numpy(dtype=object))
+    return collect.Window(since, since + days * DAY, frame, labelled, labelled["_label"].to_numpy(dtype=object))
 
 
 def watch(served: collect.Window, spec: LoopSpec | None = None, **kwargs: Any) -> MonitoringVerdict:
@@ -107,7 +107,7 @@ def test_a_promise_is_broken_only_when_the_whole_interval_is_beyond_it() -> None
     assert unsure.quality["accuracy"].value < 0.91
     assert unsure.verdict == "healthy"
     assert any("but not surely" in reason for reason in unsure.reasons)
-    sure = watch(window(rows(300, seed=2).assign(prediction="a")), spec)
+    sure = watch(window(rows(300, seed=2).assign(_prediction="a")), spec)
     assert [(one.kind, one.metric) for one in sure.alarms] == [("bound", "accuracy")]
     assert sure.alarms[0].bound == 0.91
 
@@ -140,8 +140,8 @@ def test_upper_bounds(low: float, value: float, high: float, alarms: int, reason
 
 def test_a_class_the_champion_never_saw() -> None:
     frame = rows(600, seed=2)
-    frame.loc[frame.index[:30], "label"] = "c"
-    frame.loc[frame.index[30:35], "label"] = "d"
+    frame.loc[frame.index[:30], "_label"] = "c"
+    frame.loc[frame.index[30:35], "_label"] = "d"
     verdict = watch(window(frame))
     assert [(one.label, one.count) for one in verdict.unseen] == [("c", 30), ("d", 5)]
     assert [(one.kind, one.metric) for one in verdict.alarms] == [("unseen-class", "c")]  # d: fewer than newClassLeast
@@ -167,7 +167,7 @@ def test_wilson_by_hand() -> None:
 ODD: Mapping[str, pd.DataFrame] = {
     "no rows": rows(0),
     "one row": rows(1),
-    "one class": rows(300).assign(label="a", prediction="a"),
+    "one class": rows(300).assign(_label="a", _prediction="a"),
     "a column is missing throughout": rows(300).assign(size=np.nan),
     "text where numbers were": rows(300).assign(size="large"),
     "numbers where text was": rows(300).assign(kind=1.5),
@@ -175,9 +175,9 @@ ODD: Mapping[str, pd.DataFrame] = {
     "integers and infinity": rows(300).assign(size=[*[3] * 299, np.inf]),
     "lists in a column": rows(300).assign(kind=[[i % 3] for i in range(300)], size=[[i] for i in range(300)]),
     "a column is not served": rows(300).drop(columns="kind"),
-    "no latency": rows(300).drop(columns="latency_ms"),
+    "no latency": rows(300).drop(columns="_latency_ms"),
     "a new value in every row": rows(300).assign(kind=[f"k{i}" for i in range(300)]),
-    "scores of one length only now and then": rows(300).assign(scores=[[0.5, 0.5]] * 299 + [None]),
+    "scores of one length only now and then": rows(300).assign(_scores=[[0.5, 0.5]] * 299 + [None]),
 }
 
 
@@ -201,7 +201,7 @@ def test_odd_windows_are_judged_and_written(name: str) -> None:
 
 
 def test_an_odd_reference_is_no_error() -> None:
-    for reference in (rows(0), rows(300).drop(columns=["_time", "prediction"]), rows(300).assign(size=np.nan)):
+    for reference in (rows(0), rows(300).drop(columns=["_time", "_prediction"]), rows(300).assign(size=np.nan)):
         served = window(rows(300, seed=2))
         verdict = monitor(loop(), reference, rows(0), served, now=served.until, columns=COLUMNS, classes=["a", "b"])
         assert MonitoringVerdict.from_json(verdict.to_json()) == verdict
@@ -211,12 +211,12 @@ def test_regression() -> None:
     def numbers(n: int, seed: int, error: float) -> pd.DataFrame:
         frame = rows(n, seed=seed)
         truth = 3 * frame["size"] + 1
-        return frame.assign(label=truth, prediction=truth + np.random.default_rng(seed).normal(0, error, n))
+        return frame.assign(_label=truth, _prediction=truth + np.random.default_rng(seed).normal(0, error, n))
 
     metrics = [{"name": "mae", "max": 1.0}, {"name": "r2"}]
     spec = loop("regression", scope={"problem": "regression", "metrics": metrics})
     for error, alarms in ((0.5, []), (3.0, ["mae"])):
-        served = window(numbers(400, 2, error).assign(prediction=lambda f: f["prediction"].map(repr)))
+        served = window(numbers(400, 2, error).assign(_prediction=lambda f: f["_prediction"].map(repr)))
         verdict = monitor(
             spec, numbers(2000, 0, 0.5), numbers(500, 1, 0.5), served, now=served.until, columns=COLUMNS, classes=None
         )
@@ -237,13 +237,13 @@ def logs(frame: pd.DataFrame, wait: timedelta, version: str = "1") -> tuple[pd.D
             "shadow": False,
             "attempt": 1,
             "features": [json.dumps({"size": s, "kind": k}) for s, k in zip(frame["size"], frame["kind"], strict=True)],
-            "prediction": frame["prediction"],
+            "prediction": frame["_prediction"],
             "scores": None,
-            "latency_ms": frame["latency_ms"],
+            "latency_ms": frame["_latency_ms"],
         }
     )
     labels = pd.DataFrame(
-        {"id": frame["_id"], "label": frame["label"], "time": frame["_time"] + wait, "source": "http"}
+        {"id": frame["_id"], "label": frame["_label"], "time": frame["_time"] + wait, "source": "http"}
     )
     return predictions, labels
 
@@ -258,13 +258,13 @@ def test_a_window_takes_served_rows_by_event_time_and_labels_by_when_they_ripene
     assert found.served["_id"].tolist() == [f"row-{i}" for i in range(50, 60)]
     assert set(found.matured["_id"]) == {f"row-{i}" for i in range(21, 31)} | {"row-10"}
     assert found.served["size"].tolist() == pytest.approx(frame["size"][50:60].tolist())
-    assert found.matured["label_time"].max() <= pd.Timestamp(now)
+    assert found.matured["_label_time"].max() <= pd.Timestamp(now)
     assert len(found.labels) == 11
 
 
 def test_quality_is_of_the_champions_own_answers_and_unseen_classes_of_all_labels() -> None:
     frame = rows(600, days=30, since=START + 300 * DAY)
-    frame.loc[frame.index[:300], "label"] = "c"
+    frame.loc[frame.index[:300], "_label"] = "c"
     old, labels = logs(frame, timedelta(0), "1")
     old.loc[old.index[300:], "version"] = "2"
     now = START + 330 * DAY
@@ -290,7 +290,7 @@ def test_every_label_ripens_in_exactly_one_of_consecutive_windows(when: list[tup
     while until <= START + 160 * DAY:
         joined = cohort.join(predictions, labels, until, delay * DAY)
         one = collect.window(joined, COLUMNS, since=until - 10 * DAY, until=until)
-        assert (one.matured["label_time"] <= pd.Timestamp(until)).all()
+        assert (one.matured["_label_time"] <= pd.Timestamp(until)).all()
         seen += one.matured["_id"].tolist()
         until += 10 * DAY
     assert sorted(seen) == sorted(frame["_id"])

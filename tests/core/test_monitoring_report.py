@@ -17,6 +17,7 @@ import pytest
 from test_monitor import COLUMNS, ODD, loop, rows, watch, window
 
 from trimtab.stages import collect, evidently_snapshots, monitoring_report
+from trimtab.stages.monitor import monitor
 from trimtab.stages.monitoring_report import MonitoringReport
 
 
@@ -79,7 +80,7 @@ def test_odd_windows_are_written(name: str) -> None:
 
 def test_classes_that_the_holdout_lacks_and_many_classes() -> None:
     frame = rows(600, seed=2)
-    frame.loc[frame.index[:90], "label"] = [f"c{i}" for i in range(90)]
+    frame.loc[frame.index[:90], "_label"] = [f"c{i}" for i in range(90)]
     report, document = written(window(frame))
     assert document["notes"] == []
     assert len(document["evidently"]["quality"]) == 2
@@ -89,7 +90,7 @@ def test_classes_that_the_holdout_lacks_and_many_classes() -> None:
 def test_regression_report() -> None:
     def numbers(n: int, seed: int) -> pd.DataFrame:
         frame = rows(n, seed=seed)
-        return frame.assign(label=frame["size"] * 2.0, prediction=(frame["size"] * 2.0 + 0.1).map(repr))
+        return frame.assign(_label=frame["size"] * 2.0, _prediction=(frame["size"] * 2.0 + 0.1).map(repr))
 
     spec = loop("regression")
     served = window(numbers(400, 2))
@@ -140,3 +141,17 @@ def test_the_stage_imports_no_evidently_before_it_writes() -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_columns_that_are_called_like_ours_are_peoples_own() -> None:
+    names = {"size": "prediction", "kind": "version"}
+    reference, holdout = (rows(n, seed=n).rename(columns=names).assign(label=1.0) for n in (2000, 300))
+    same = window(rows(400, seed=2).rename(columns=names).assign(label=1.0, _version="1"))
+    moved = window(same.served.assign(prediction=lambda frame: frame["prediction"] + 5))
+    columns = ["prediction", "version", "label"]
+    for served, causes in ((same, ()), (moved, ("prediction",))):
+        verdict = monitor(loop(), reference, holdout, served, now=served.until, columns=columns, classes=["a", "b"])
+        assert verdict.drift.causes == causes
+        report = monitoring_report.write(loop(), reference, holdout, served, verdict, columns=columns)
+        assert json.loads(report.json)["notes"] == []
+        assert "(prediction)" in report.html

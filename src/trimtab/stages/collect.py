@@ -19,9 +19,9 @@ class Window:
     """The rows of one window [since, until).
 
     `served`: one row an answered request whose event time is in the window, by any version: the raw columns and `_id`,
-    `_time`, `prediction`, `scores`, `latency_ms`, `version`.
+    `_time`, `_prediction`, `_scores`, `_latency_ms`, `_version`.
     `matured`: answers of `version` (None: of all) whose labels matured in the window, that is, event time + delay, or
-    the label's arrival if that was later, is in (since, until]; the same columns and `label`, `label_time`.
+    the label's arrival if that was later, is in (since, until]; the same columns and `_label`, `_label_time`.
     `labels`: every label that matured in the window, whichever version answered.
     """
 
@@ -64,5 +64,5 @@ def _rows(records: pd.DataFrame, columns: Sequence[str], *, labelled: bool = Fal
     frame["_time"] = records["time"].reset_index(drop=True)
     kept = ("prediction", "scores", "latency_ms", "version", *(("label", "label_time") if labelled else ()))
     for name in kept:
-        frame[name] = records[name].reset_index(drop=True) if name in records else None
+        frame[f"_{name}"] = records[name].reset_index(drop=True) if name in records else None
     return frame

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from trimtab.decisions.drift import ColumnDrift
+from trimtab.stages.identity import LABEL, PREDICTION
 from trimtab.stages.sample import Kind, numbers, texts
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ MOST_CATEGORIES = 30
 """Categories of a column, or classes, that are shown; rarer ones are taken together as one."""
 _TEST = "trimtab_psi"
 _JUDGED: ContextVar[Mapping[str, ColumnDrift]] = ContextVar("judged")
+_OURS = {"label": LABEL, "prediction": PREDICTION}
+"""How Evidently's pages call them, and how our frames do."""
 OTHERS = "(others)"
 MISSING = "(missing)"
 
@@ -91,7 +94,7 @@ def _judged(_reference: pd.Series, current: pd.Series, _kind: object, _threshold
 
 
 def quality(holdout: pd.DataFrame, matured: pd.DataFrame, *, regression: bool) -> list[Snapshot]:
-    """Evidently's quality of `matured` beside `holdout`, both with `label` and `prediction`."""
+    """Evidently's quality of `matured` beside `holdout`, both with `_label` and `_prediction`."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     if regression:
         return _regression(_numbers(holdout), _numbers(matured))
@@ -163,19 +166,19 @@ def _word(series: pd.Series, frequent: list[str]) -> pd.Series:
 
 
 def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
-    if "label" not in rows or "prediction" not in rows:
-        return pd.DataFrame({"label": [], "prediction": []}, dtype=np.float64)
-    return pd.DataFrame({name: _finite(rows[name]) for name in ("label", "prediction")}).dropna()
+    if not all(column in rows for column in _OURS.values()):
+        return pd.DataFrame({name: [] for name in _OURS}, dtype=np.float64)
+    return pd.DataFrame({name: _finite(rows[column]) for name, column in _OURS.items()}).dropna()
 
 
 def _classes(*sides: pd.DataFrame) -> list[pd.DataFrame]:
     """Labels and predictions as text, rare classes of all sides together as one."""
-    empty = pd.DataFrame({"label": [], "prediction": []}, dtype=object)
+    empty = pd.DataFrame({name: [] for name in _OURS}, dtype=object)
     read = [
-        pd.DataFrame({name: texts(rows[name]) for name in ("label", "prediction")}, dtype=object).dropna()
-        if "label" in rows and "prediction" in rows
+        pd.DataFrame({name: texts(rows[column]) for name, column in _OURS.items()}, dtype=object).dropna()
+        if all(column in rows for column in _OURS.values())
         else empty
         for rows in sides
     ]
-    frequent = _frequent(*(rows[name] for rows in read for name in ("label", "prediction")))
+    frequent = _frequent(*(rows[name] for rows in read for name in _OURS))
     return [rows.apply(_word, args=(frequent,)) for rows in read]

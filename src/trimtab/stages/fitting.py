@@ -20,6 +20,7 @@ from trimtab.stages.analyse import Evaluation, analyse
 from trimtab.stages.bundle import Manifest, Prediction, Predictor
 from trimtab.stages.contract import Contract
 from trimtab.stages.features import Transform
+from trimtab.stages.identity import LABEL, PREDICTION, SCORES, TIME
 
 _MOST_REFERENCE_ROWS = 5000
 _IMPORTANCE_ROWS = 400
@@ -166,9 +167,9 @@ def _kept(predictor: Predictor, rows: pd.DataFrame) -> pd.DataFrame:
     kept: dict[str, Any] = {name: rows[name] for name in predictor.manifest.columns}
     label = rows[predictor.manifest.label]
     labels = label.astype(str) if predictor.manifest.problem == "classification" else pd.to_numeric(label)
-    frame = pd.DataFrame({**kept, "_time": rows["_time"], "label": labels, "prediction": answer.labels})
+    frame = pd.DataFrame({**kept, TIME: rows[TIME], LABEL: labels, PREDICTION: answer.labels})
     if answer.scores is not None:
-        frame["scores"] = list(answer.scores)
+        frame[SCORES] = list(answer.scores)
     return frame
 
 

@@ -16,6 +16,10 @@ from trimtab.stages.tables import Rows
 
 ID, TIME = "_id", "_time"
 """The columns that ingest adds: the row's name (str) and its event time (datetime64[us, UTC])."""
+LABEL, LABEL_TIME = "_label", "_label_time"
+PREDICTION, SCORES, LATENCY, VERSION = "_prediction", "_scores", "_latency_ms", "_version"
+"""What stands beside raw columns in the frames of monitoring. A leading underscore tells ours from people's."""
+RESERVED = frozenset({ID, TIME, LABEL, LABEL_TIME, PREDICTION, SCORES, LATENCY, VERSION})
 
 
 def row_ids(rows: Rows, column: str | None, times: np.ndarray) -> np.ndarray:
@@ -31,7 +35,7 @@ def row_ids(rows: Rows, column: str | None, times: np.ndarray) -> np.ndarray:
 
 def refuse_unknown_columns(names: list[str], data: Data, rows: Rows | None = None) -> None:
     """Raise DataRefused when the document names a column that the source lacks, with the nearest name."""
-    reserved = [name for name in names if name in (ID, TIME)]
+    reserved = [name for name in names if name in RESERVED]
     if reserved:
         raise DataRefused(f"column {reserved[0]!r}: trimtab adds columns of that name itself. Rename it in the source.")
     wanted: Mapping[str, str | None] = {

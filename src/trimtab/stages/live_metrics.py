@@ -15,6 +15,7 @@ from trimtab.decisions.observed import Estimate
 from trimtab.errors import DataRefused
 from trimtab.spec.document import LoopSpec
 from trimtab.spec.metrics import KNOWN
+from trimtab.stages.identity import LABEL, LATENCY, PREDICTION, SCORES
 from trimtab.stages.metrics import estimate
 from trimtab.stages.sample import numbers, texts
 
@@ -31,8 +32,8 @@ def quality(
 def on_holdout(
     spec: LoopSpec, holdout: pd.DataFrame, classes: Sequence[str] | None, names: Sequence[str]
 ) -> dict[str, Estimate]:
-    """The same metrics on the champion's hold-out (columns `label`, `prediction`, perhaps `scores`)."""
-    if holdout.empty or "label" not in holdout or "prediction" not in holdout:
+    """The same metrics on the champion's hold-out (columns `_label`, `_prediction`, perhaps `_scores`)."""
+    if holdout.empty or LABEL not in holdout or PREDICTION not in holdout:
         return {}
     return _measure(spec, holdout, classes, names)[0]
 
@@ -43,8 +44,8 @@ def software(served: pd.DataFrame, failed: int, confidence: float) -> dict[str, 
     found = {"volume": Estimate(float(rows), float(rows), float(rows), rows)}
     if rows + failed:
         found["error_rate"] = share(failed, rows + failed, confidence)
-    if "latency_ms" in served:
-        latency = np.sort(numbers(served["latency_ms"]))
+    if LATENCY in served:
+        latency = np.sort(numbers(served[LATENCY]))
         latency = latency[np.isfinite(latency)]
         if latency.size:
             found["latency_p50_ms"] = _percentile(latency, 0.5, confidence)
@@ -88,7 +89,7 @@ def _measure(
 ) -> tuple[dict[str, Estimate], tuple[str, ...]]:
     regression = spec.scope.problem == "regression"
     read = numbers if regression else texts
-    truth, prediction = read(rows["label"]), read(rows["prediction"])
+    truth, prediction = read(rows[LABEL]), read(rows[PREDICTION])
     scores = None if regression else _scores(rows, classes)
     found: dict[str, Estimate] = {}
     reasons = []
@@ -107,9 +108,9 @@ def _measure(
 
 def _scores(rows: pd.DataFrame, classes: Sequence[str] | None) -> NDArray[np.float64] | None:
     """(n, k) in the order of `classes`; None unless every row has all of them."""
-    if classes is None or "scores" not in rows or rows.empty:
+    if classes is None or SCORES not in rows or rows.empty:
         return None
-    listed = rows["scores"].tolist()
+    listed = rows[SCORES].tolist()
     if any(one is None or np.size(one) != len(classes) for one in listed):
         return None
     return np.array([np.asarray(one, dtype=np.float64) for one in listed])

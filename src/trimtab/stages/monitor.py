@@ -25,6 +25,7 @@ from trimtab.decisions.observed import Estimate, UnseenClass
 from trimtab.spec.document import LoopSpec
 from trimtab.stages import live_metrics
 from trimtab.stages.collect import Window
+from trimtab.stages.identity import LABEL_TIME, PREDICTION, VERSION
 from trimtab.stages.sample import Kind, kinds, sample, texts
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def monitor(
         reasons=(*drifted.reasons, *quality_reasons, *bound_reasons),
         counts={"served": len(window.served), "failed": failed, "labels": window.labels.size},
         rows_until=live_metrics.newest(window.matured, "_time"),
-        labels_until=live_metrics.newest(window.matured, "label_time"),
+        labels_until=live_metrics.newest(window.matured, LABEL_TIME),
     )
 
 
@@ -105,11 +106,11 @@ def _prediction_drift(
 ) -> ColumnDrift | None:
     """The champion's answers against its answers on training rows; None where either is not there."""
     mine = window.served
-    if window.version is not None and "version" in mine:
-        mine = mine[mine["version"] == window.version]
-    if "prediction" not in reference or "prediction" not in mine or reference.empty or mine.empty:
+    if window.version is not None and VERSION in mine:
+        mine = mine[mine[VERSION] == window.version]
+    if PREDICTION not in reference or PREDICTION not in mine or reference.empty or mine.empty:
         return None
-    kind: dict[str, Kind] = {"prediction": "number" if spec.scope.problem == "regression" else "category"}
+    kind: dict[str, Kind] = {PREDICTION: "number" if spec.scope.problem == "regression" else "category"}
     found = drift.judge(
         sample(reference, kind, in_time=True),
         sample(mine, kind),
@@ -117,7 +118,7 @@ def _prediction_drift(
         window_seconds=seconds,
         seed=seed,
     )
-    return replace(found.columns[0], importance=None)
+    return replace(found.columns[0], feature="prediction", importance=None)
 
 
 def _unseen(window: Window, classes: Sequence[str] | None) -> tuple[UnseenClass, ...]:

@@ -21,6 +21,7 @@ from trimtab.decisions.observed import Estimate
 from trimtab.spec.document import LoopSpec
 from trimtab.stages import evidently_snapshots
 from trimtab.stages.collect import Window
+from trimtab.stages.identity import PREDICTION
 from trimtab.stages.sample import Kind, kinds
 
 if TYPE_CHECKING:
@@ -62,16 +63,17 @@ def write(
     0.4 s of CPU; 4 MB of HTML, nearly all of it Evidently's JavaScript.
     """
     of_columns = _shown(kinds(reference, columns, contract), verdict)
-    of_columns["prediction"] = "number" if spec.scope.problem == "regression" else "category"
+    answer = "prediction" if "prediction" not in columns else "(prediction)"  # as the page calls it
+    of_columns[answer] = "number" if spec.scope.problem == "regression" else "category"
     random = np.random.default_rng(seed)
     notes: list[str] = []
     nothing: tuple[Snapshot | None, tuple[str, ...]] = (None, ())
     drift, left_out = _told(
         lambda: evidently_snapshots.drift(
-            _some(reference, random),
-            _some(window.served, random),
+            _some(reference, random).rename(columns={PREDICTION: answer}),
+            _some(window.served, random).rename(columns={PREDICTION: answer}),
             of_columns,
-            _judged(verdict),
+            _judged(verdict, answer),
             drifted=verdict.drift.verdict == "drifted",
         ),
         nothing,
@@ -112,9 +114,9 @@ def _shown(of_columns: dict[str, Kind], verdict: MonitoringVerdict) -> dict[str,
     return {name: kind for name, kind in of_columns.items() if name in kept}
 
 
-def _judged(verdict: MonitoringVerdict) -> dict[str, ColumnDrift]:
+def _judged(verdict: MonitoringVerdict, answer: str) -> dict[str, ColumnDrift]:
     found = {one.feature: one for one in verdict.drift.columns}
-    return found if verdict.prediction_drift is None else {**found, "prediction": verdict.prediction_drift}
+    return found if verdict.prediction_drift is None else {**found, answer: verdict.prediction_drift}
 
 
 def _some(frame: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
