@@ -112,6 +112,18 @@ def test_an_address_that_is_no_service_is_refused(address: str) -> None:
         http_route(Routes(Target("1", address)), PLACE)
 
 
+def test_addresses_of_services_are_named(world: GatewayWorld) -> None:
+    for name, ip in (("rodents-v1", "10.0.0.1"), ("rodents-v2", "10.0.0.2"), ("collector", "fd00::3")):
+        body = {"metadata": {"name": name}, "spec": {"clusterIP": ip, "ports": [{"port": 8080}]}}
+        world.api.request("POST", "/api/v1/namespaces/shop/services", body)
+    one, two = Target("1", "10.0.0.1:8080"), Target("2", "10.0.0.2:8080")
+    world.router.apply(Routes(one, two, 25, 0, "fd00::3:8000"))
+    assert world.fate()[0] == {"1": 75, "2": 25}
+    assert outcome(world.route(), "/v1/feedback").shares == {"collector:8000": 1}
+    with pytest.raises(TrimtabError, match=r"found the address '10\.9\.9\.9:80'"):
+        world.router.apply(Routes(Target("1", "10.9.9.9:80")))
+
+
 def test_nothing_is_written_again_and_a_hand_that_changed_it_is_undone(world: GatewayWorld) -> None:
     routes = Routes(target("1"), target("2"), 25)
     world.router.apply(routes)

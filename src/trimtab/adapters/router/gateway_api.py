@@ -6,7 +6,9 @@ across backends are no part of the API), answer one request id always by the sam
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +21,7 @@ from trimtab.ports.router import Routes, Traffic
 
 HTTP_ROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
 GATEWAYS = Resource("gateway.networking.k8s.io", "v1", "gateways", "Gateway")
+SERVICES = Resource("", "v1", "services", "Service")
 SINCE = "trimtab.dev/counted-since"
 _UNMARKED = (
     "copies must be told from requests by the `-shadow` that Envoy appends to their host, and this gateway was not "
@@ -39,6 +42,7 @@ class GatewayApiRouter:
         self._applied: Routes | None = None
         self._since: datetime | None = None
         self._address, self._refused = "", ""
+        self._services: dict[str, str] = {}  # name by IP address
 
     @property
     def address(self) -> str:
@@ -47,6 +51,7 @@ class GatewayApiRouter:
 
     def apply(self, routes: Routes) -> None:
         """Write the route unless it says this already, whoever changed it; raises ClusterError."""
+        routes = self._named(routes)
         body = http_route(routes, self._place)
         found = self._cluster.get(HTTP_ROUTES, self._place.namespace, self._place.name)
         if self._since is None:
@@ -74,6 +79,23 @@ class GatewayApiRouter:
         """Forget the route; the cluster keeps it."""
         self._applied, self._address = None, ""
 
+    def _named(self, routes: Routes) -> Routes:
+        """The same with names of Services in place of their IP addresses, which is how a bare cluster's servers go."""
+        given = [routes.feedback, *[one.address for one in (routes.stable, routes.candidate) if one is not None]]
+        if any(_is_ip(address) for address in given):
+            for one in self._cluster.list(SERVICES, self._place.namespace):
+                self._services[str(one["spec"].get("clusterIP") or "")] = one["metadata"]["name"]
+        stable, candidate = (
+            replace(one, address=self._name(one.address)) if one is not None else None
+            for one in (routes.stable, routes.candidate)
+        )
+        return replace(routes, stable=stable, candidate=candidate, feedback=self._name(routes.feedback))
+
+    def _name(self, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        known = self._services.get(host) if _is_ip(address) else None
+        return f"{known}.{self._place.namespace}.svc:{port}" if known else address
+
     def _seek_address(self) -> str:
         if self._place.hostnames:
             return f"{self._place.hostnames[0]}:80"
@@ -99,6 +121,14 @@ def covers(found: Any, wanted: Any) -> bool:
         same = isinstance(found, list) and len(found) == len(wanted)
         return same and all(covers(one, other) for one, other in zip(found, wanted, strict=True))
     return bool(found == wanted)
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _noted(found: Mapping[str, Any] | None) -> str:

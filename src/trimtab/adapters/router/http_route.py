@@ -44,7 +44,7 @@ def service_of(address: str) -> Json:
     """The backend reference of host:port; raises TrimtabError for what is no Service."""
     host, _, port = address.rpartition(":")
     labels = host.split(".")
-    if not port.isdigit() or not labels[0] or labels[0].isdigit() or labels[2:3] not in ([], ["svc"]):
+    if not port.isdigit() or not labels[0] or labels[0].isdigit() or ":" in host or labels[2:3] not in ([], ["svc"]):
         raise TrimtabError(
             f"an HTTPRoute sends to Services; found the address {address!r}, expected NAME.NAMESPACE.svc:PORT"
         )
