@@ -105,13 +105,13 @@ def window_of(
 
 
 def _joined(found: Document, at: datetime, predictions: str, labels: str, since: datetime) -> Cohort:
-    from trimtab.adapters.records.parquet import RecordFolder
+    from trimtab.adapters.records.places import record_log
     from trimtab.adapters.records.schema import LABELS, PREDICTIONS
     from trimtab.stages.cohort import join
 
     until = at + timedelta(microseconds=1)
-    told = RecordFolder(Path(predictions), PREDICTIONS).read(since, until)
-    known = RecordFolder(Path(labels), LABELS).read(since, until)
+    told = record_log(predictions, PREDICTIONS).read(since, until)
+    known = record_log(labels, LABELS).read(since, until)
     return join(told, known, at, found.spec.data.label.delay, numbers=found.spec.scope.problem == "regression")
 
 

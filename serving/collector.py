@@ -26,6 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from trimtab.adapters.records.places import STORE
 from trimtab.errors import Refused, StorageFull
 from trimtab.serving.asked import VIRTUAL_TIME, read_time
 from trimtab.serving.body_limit import BodyLimit
@@ -37,7 +38,6 @@ from trimtab.serving.whole_answers import WholeAnswers
 _MOST_BYTES = 4 << 20
 _EVERY_SECONDS = 5.0
 _GRACE_SECONDS = 10
-_STORE = "TRIMTAB_RECORD_STORE"
 _TOKEN = "TRIMTAB_FEEDBACK_TOKEN"  # noqa: S105 - the name of the variable that holds it
 
 
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--port", required=True, type=int, help="port to listen on")
     parser.add_argument("--every", type=float, default=_EVERY_SECONDS, help="seconds between two passes over the logs")
     parser.add_argument("--numbers", action="store_true", help="every label must be a number")
-    parser.add_argument("--store", default=os.environ.get(_STORE, ""), help="s3://bucket/prefix that Parquet goes to")
+    parser.add_argument("--store", default=os.environ.get(STORE, ""), help="s3://bucket/prefix that Parquet goes to")
     parser.add_argument(
         "--spool-bytes", type=int, default=MOST_SPOOLED_BYTES, help="most that may wait here while the store is down"
     )

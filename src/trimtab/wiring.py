@@ -98,11 +98,12 @@ def history(document: ModelLoop, path: Path) -> pd.DataFrame:
 
 
 def input_columns(world: World, name: str, version: str) -> Sequence[str]:
-    """The raw columns that a version takes; raises ArtifactCorrupt."""
-    from trimtab.stages.bundle import verify
+    """The raw columns that a request to a version holds; raises ArtifactCorrupt."""
+    from trimtab.stages.bundle import frames
+    from trimtab.stages.identity import RESERVED
 
     found = world.registry.version(name, version)
-    return verify(found.bundle, found.digest).columns
+    return [column for column in frames(found.bundle, found.digest)[1].columns if column not in RESERVED]
 
 
 def answers_logged(world: World, since: datetime, until: datetime) -> Mapping[str, int]:
@@ -135,12 +136,11 @@ def _kept(report: str, page: Path) -> str:
 
 def example_row(world: World, name: str, version: str) -> Mapping[str, Any]:
     """A real row as a request holds it: the first of the version's hold-out; raises ArtifactCorrupt."""
-    from trimtab.stages.bundle import frames, verify
+    from trimtab.stages.bundle import frames
 
     found = world.registry.version(name, version)
-    columns = [*verify(found.bundle, found.digest).columns]
-    row = frames(found.bundle, found.digest)[1][columns].head(1)
-    return dict(json.loads(row.to_json(orient="records"))[0]) if len(row) else {}
+    row = frames(found.bundle, found.digest)[1][[*input_columns(world, name, version)]].head(1)
+    return dict(json.loads(row.to_json(orient="records", double_precision=15))[0]) if len(row) else {}
 
 
 def run_result(world: World, key: str) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def label_writer(home: Home) -> RecordWriter:
 
 
 def _logs(home: Home) -> tuple[RecordReader, RecordReader]:
-    from trimtab.adapters.records.parquet import RecordFolder
+    from trimtab.adapters.records.places import record_log
     from trimtab.adapters.records.schema import LABELS, PREDICTIONS
 
-    return RecordFolder(home.predictions, PREDICTIONS), RecordFolder(home.labels, LABELS)
+    return record_log(home.predictions, PREDICTIONS), record_log(home.labels, LABELS)

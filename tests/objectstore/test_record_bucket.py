@@ -13,6 +13,7 @@ from s3_process import KEYS, S3Server
 from trimtab.adapters.records.bucket import RecordBucket, Shipper, SpooledLog
 from trimtab.adapters.records.journal import Journal
 from trimtab.adapters.records.parquet import RecordFolder
+from trimtab.adapters.records.places import record_log
 from trimtab.adapters.records.schema import PREDICTIONS
 from trimtab.errors import Refused, TrimtabError
 from trimtab.stages.objects import Objects, Place, place
@@ -186,3 +187,26 @@ def test_a_missing_bucket_and_object_are_told(tmp_path: Path, bucket: str) -> No
     assert Objects().size(Place(bucket, "nothing")) is None
     with pytest.raises(TrimtabError, match="no such object or bucket"):
         RecordBucket("s3://nowhere-at-all/logs", PREDICTIONS).read(*ALWAYS)
+
+
+def test_a_window_that_is_read_again_is_not_brought_again(tmp_path: Path, bucket: str, s3: S3Server) -> None:
+    uri = f"s3://{bucket}/logs"
+    _write(tmp_path, "one")
+    _ship(Shipper(tmp_path, uri))
+    reader = RecordBucket(uri, PREDICTIONS)
+    assert ids(reader.read(*ALWAYS)) == ["one"]
+    ((found, size),) = Objects().under(place(uri))
+    s3.put(found.path, b"x" * size)  # of the same size: only a reader that asks again would see it
+    assert ids(reader.read(*ALWAYS)) == ["one"]
+    assert ids(RecordBucket(uri, PREDICTIONS).read(*ALWAYS)) == []
+
+
+def test_a_place_gets_the_reader_it_needs(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "predictions"
+    _write(folder, "shipped")
+    _ship(Shipper(folder, f"s3://{bucket}/loop/predictions"))
+    _write(folder, "here")
+    assert ids(record_log(folder, PREDICTIONS).read(*ALWAYS)) == ["here"]
+    assert ids(record_log(f"s3://{bucket}/loop/predictions", PREDICTIONS).read(*ALWAYS)) == ["shipped"]
+    monkeypatch.setenv("TRIMTAB_RECORD_STORE", f"s3://{bucket}/loop/")
+    assert ids(record_log(str(folder), PREDICTIONS).read(*ALWAYS)) == ["here", "shipped"]

@@ -39,8 +39,8 @@ class World:
     labels: RecordReader
     training_pipeline: Path
     monitoring_pipeline: Path
-    predictions_folder: Path
-    labels_folder: Path
+    predictions_folder: Path | str  # or an s3:// URI
+    labels_folder: Path | str
     tracking_uri: str
     artifact_root: Path
     document_text: str

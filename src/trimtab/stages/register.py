@@ -38,6 +38,7 @@ def register(
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    failures: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, *store_errors())
     try:
         client = connect(tracking_uri)
         known = find(client, manifest.name, digest)
@@ -48,7 +49,7 @@ def register(
         if first is not None and first != version:  # somebody else registered it in the meantime
             client.delete_model_version(manifest.name, version)
             return first
-    except (MlflowException, SQLAlchemyError, *store_errors()) as error:
+    except failures as error:
         raise TrimtabError(f"{manifest.name} could not be registered at {tracking_uri}: {error}") from error
     return version
 

@@ -8,6 +8,7 @@ folder first and at the store after it finds every record, and takes none twice.
 from __future__ import annotations
 
 import stat
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from trimtab.adapters.records.parquet import RecordFolder, log
 from trimtab.stages.objects import Objects, Place, place
 
 _DAY = "day="
+_KEPT_BYTES = 256 << 20
 
 
 class RecordBucket:
@@ -28,34 +30,47 @@ class RecordBucket:
 
     def __init__(self, uri: str, schema: pa.Schema, objects: Objects | None = None) -> None:
         self._place, self._schema, self._objects = place(uri), schema, objects or Objects()
+        self._kept: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
 
     def read(self, since: datetime, until: datetime, besides: Callable[[str, str], bool] | None = None) -> pa.Table:
         """Records with `time` in [since, until); files for whose day and segment `besides` is true are left out."""
-        tables = []
-        for found, day, segment in self._files(since, until):
-            if besides is not None and besides(day, segment):
-                continue
-            content = self._objects.read(found)
-            try:
-                tables.append(pq.read_table(pa.BufferReader(content), schema=self._schema))
-            except (pa.ArrowException, OSError) as error:
-                log.warning("%s is no Parquet file of this log and is left out: %s", found, error)
+        chosen = self._files(since, until)
+        tables = [
+            self._table(found, size)
+            for found, size, day, segment in chosen
+            if besides is None or not besides(day, segment)
+        ]
         table = pa.concat_tables(tables) if tables else self._schema.empty_table()
         low, high = (pa.scalar(moment, self._schema.field("time").type) for moment in (since, until))
         return table.filter(pc.and_(pc.greater_equal(table["time"], low), pc.less(table["time"], high)))
 
-    def _files(self, since: datetime, until: datetime) -> list[tuple[Place, str, str]]:
-        """Objects of the days asked for, with day and segment."""
+    def _table(self, found: Place, size: int) -> pa.Table:
+        """The object's records, kept while there is room: a shipped file never changes, and every turn reads a window."""
+        known = self._kept.get((found.key, size))
+        if known is None:
+            content = self._objects.read(found)
+            try:
+                known = pq.read_table(pa.BufferReader(content), schema=self._schema)
+            except (pa.ArrowException, OSError) as error:
+                log.warning("%s is no Parquet file of this log and is left out: %s", found, error)
+                known = self._schema.empty_table()
+            self._kept[found.key, size] = known
+            while sum(one.nbytes for one in self._kept.values()) > _KEPT_BYTES:
+                self._kept.popitem(last=False)
+        return known
+
+    def _files(self, since: datetime, until: datetime) -> list[tuple[Place, int, str, str]]:
+        """Objects of the days asked for, with size, day and segment."""
         if since >= until:
             return []
         last = (until - timedelta(microseconds=1)).astimezone(UTC).date().isoformat()
         first = since.astimezone(UTC).date().isoformat()
         chosen = []
-        for found, _ in self._objects.under(self._place):
+        for found, size in self._objects.under(self._place):
             day, _, name = found.key.removeprefix(self._place.key).lstrip("/").partition("/")
             wanted = day.startswith(_DAY) and first <= day.removeprefix(_DAY) <= last
             if wanted and name.endswith(".parquet") and "/" not in name:
-                chosen.append((found, day, name.removesuffix(".parquet")))
+                chosen.append((found, size, day, name.removesuffix(".parquet")))
         return chosen
 
 

@@ -19,7 +19,7 @@ _schema = sa.MetaData()
 _turns = sa.Table(
     "turns",
     _schema,
-    sa.Column("loop", sa.String(64), primary_key=True),
+    sa.Column("loop", sa.String(200), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("time", sa.String(40), nullable=False),
     sa.Column("decided", sa.Boolean, nullable=False),
@@ -32,7 +32,7 @@ _wishes = sa.Table(
     "wishes",
     _schema,
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("loop", sa.String(64), nullable=False, index=True),
+    sa.Column("loop", sa.String(200), nullable=False, index=True),
     sa.Column("time", sa.String(40), nullable=False),
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("arguments", JSON, nullable=False),
