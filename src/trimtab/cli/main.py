@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from trimtab import __version__
-from trimtab.cli import cluster, pipeline
+from trimtab.cli import cluster, monitor_command, pipeline
 from trimtab.errors import TrimtabError
 
 app = typer.Typer(
@@ -272,6 +272,9 @@ def submit(
     from trimtab.cli.kfp import submit as submit_run
 
     submit_run(file, host, as_of, json, tracking_uri)
+
+
+app.command(rich_help_panel=_PIPE)(monitor_command.monitor)
 
 
 def main() -> None:
