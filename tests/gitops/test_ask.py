@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from conftest import ALONE, FILE, TWO, step, why
+from deliveries import ALONE, FILE, TWO, step, why
 
 from trimtab.adapters.delivery.github import GitHub
 from trimtab.adapters.delivery.gitlab import GitLab
@@ -162,7 +162,7 @@ def test_a_merge_that_says_something_else_is_reported(people: Any, make: Writer,
 def test_a_branch_of_that_name_with_something_else_is_not_overwritten(people: Any, make: Writer, place: Place) -> None:
     make().deliver(step(50), "", why())
     place.git("branch", HEAD, "main")
-    with pytest.raises(DeliveryConflict, match="is there already|says something else"):
+    with pytest.raises(DeliveryConflict, match=r"is there already|says something else"):
         make().ask(ASKED)
 
 

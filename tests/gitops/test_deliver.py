@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import yaml
-from conftest import ALONE, FILE, TWO, served, step, why
+from deliveries import ALONE, FILE, TWO, served, step, why
 
 from trimtab.adapters.delivery.gitops import GitDelivery
 from trimtab.errors import DeliveryConflict, DeliveryFailed

@@ -37,6 +37,7 @@ def decide(spec: LoopSpec, state: LoopState, observed: Observed) -> Outcome:
     if state.release is not None and state.release == before.release:
         state, made, hold = _release(spec, state, seen)
         decisions += made
+    hold = hold or approval.waits(state, seen)
     if state.champion == before.champion:
         state, made, why_not = _retrain(spec, state, seen)
         decisions += made
@@ -230,4 +231,4 @@ def _under_way(state: LoopState, observed: Observed) -> str:
         return f"The training run {state.training.run_key} is under way: {state.training.cause.sentence}.{known}"
     if state.returning:
         return f"Version {state.previous} comes back as soon as its server is ready: {state.returning}."
-    return approval.waits(state, observed)
+    return ""

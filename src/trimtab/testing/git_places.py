@@ -39,7 +39,7 @@ class Place:
 
     def log(self, branch: str = "main") -> list[str]:
         """Titles of commits, newest first."""
-        return self.git("log", "--format=%s", branch).splitlines()
+        return self.git("log", "--topo-order", "--format=%s", branch).splitlines()
 
     def message(self, branch: str = "main") -> str:
         """The whole message of the newest commit."""

@@ -190,4 +190,8 @@ class GitDelivery:
         """One at a time in this folder; a lock of the kernel's, which a killed writer does not leave behind."""
         with self._lock.open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            yield
+            try:
+                yield
+            except DeliveryFailed as error:
+                self._repository.mend(error)
+                raise

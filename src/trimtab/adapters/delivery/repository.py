@@ -124,11 +124,17 @@ class Repository:
             return None
         raise self._git.failed("fetch", done.stderr)
 
+    def mend(self, error: DeliveryFailed) -> bool:
+        """Throw the cache away if the error says that it is broken; the next look fetches it anew."""
+        broken = _BROKEN.search(str(error)) is not None
+        if broken:
+            shutil.rmtree(self._git.folder, ignore_errors=True)
+        return broken
+
     def _mended(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except DeliveryFailed as error:
-            if not _BROKEN.search(str(error)):
+            if not self.mend(error):
                 raise
-        shutil.rmtree(self._git.folder, ignore_errors=True)
         return work()
