@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.adapters.runs.memory import MemoryRuns
 from trimtab.adapters.runs.sql import SqlRuns
-from trimtab.adapters.sql import ledger_engine
+from trimtab.adapters.sql import ledger_engine, of_loop
 from trimtab.adapters.turns.memory import MemoryTurns
 from trimtab.adapters.turns.sql import SqlTurns
 from trimtab.loop.home import Home
@@ -54,7 +54,7 @@ def ledger(document: ModelLoop, home: Home) -> Ledger:
 
 def lasting_ledger(document: ModelLoop, home: Home) -> Ledger:
     """The loop's ledger, made if it is not there: in the database that TRIMTAB_LEDGER_URL names, else on disk."""
-    engine = ledger_engine(os.environ.get(_LEDGER_URL) or home.make().ledger)
+    engine = of_loop(ledger_engine(os.environ.get(_LEDGER_URL) or home.make().ledger), document.metadata.name)
     return Ledger(SqlTurns(engine, document.metadata.name), SqlRuns(engine))
 
 

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
+from postgres_process import PostgresServer
 
 from trimtab.adapters.runs.sql import SqlRuns
+from trimtab.adapters.sql import ledger_engine, of_loop
 from trimtab.adapters.turns.sql import KEPT_UNDECIDED, SqlTurns
-from trimtab.errors import TurnTaken
+from trimtab.errors import TrimtabError, TurnTaken
 from trimtab.ports.runs import RunRecord, TaskRecord
 from trimtab.ports.turns import Turn
 from trimtab.testing.run_stores import RunStoreSuite
@@ -44,6 +46,45 @@ def test_loops_in_one_database_do_not_see_each_other(engine: sa.Engine) -> None:
     assert [wish.number for wish in one.open_wishes()] == [number]
     assert list(other.open_wishes()) == []
     assert other.latest() == Turn(1, NOON, {"n": 2}, {}, [])
+
+
+LONG = "x" * 70
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("a", "b"), ("shop/rodents", "field/rodents"), (LONG, LONG + "y"), ('"', "'")]
+)
+def test_the_runs_of_loops_in_one_database_are_apart(engine: sa.Engine, one: str, other: str) -> None:
+    mine, others = SqlRuns(of_loop(engine, one)), SqlRuns(of_loop(engine, other))
+    mine.save_run(RunRecord("r", "mine", "RUNNING", NOON))
+    mine.save_task(TaskRecord("r", "a", "SUCCEEDED", cache_key="k"))
+    assert list(others.runs()) == []
+    assert others.cached("k") is None
+    others.save_run(RunRecord("r", "others", "FAILED", NOON))
+    assert [run.pipeline for run in SqlRuns(of_loop(engine, one)).runs()] == ["mine"]
+    turns = SqlTurns(of_loop(engine, one), one)
+    turns.commit(Turn(1, NOON, {}))
+    with pytest.raises(TurnTaken):
+        SqlTurns(of_loop(engine, one), one).commit(Turn(1, NOON, {}))
+    assert SqlTurns(of_loop(engine, other), other).latest() is None
+
+
+def test_tables_that_are_there_need_no_right_to_make_any(
+    server: PostgresServer, database: str, engine: sa.Engine
+) -> None:
+    SqlTurns(of_loop(engine, "loop"), "loop")
+    SqlRuns(of_loop(engine, "loop"))
+    server.admin("CREATE ROLE writer LOGIN PASSWORD 'w'", database)
+    server.admin('GRANT USAGE ON SCHEMA "loop_loop" TO writer', database)
+    server.admin('GRANT ALL ON ALL TABLES IN SCHEMA "loop_loop" TO writer', database)
+    lesser = ledger_engine(server.url(database, "w", "writer"))
+    try:
+        store = SqlTurns(of_loop(lesser, "loop"), "loop")
+        store.commit(Turn(1, NOON, {}))
+        with pytest.raises(TrimtabError, match="rights to create and write tables"):
+            SqlTurns(of_loop(lesser, "new"), "new")
+    finally:
+        lesser.dispose()
 
 
 def test_of_two_controllers_exactly_one_commits_each_turn(connect: Connect) -> None:

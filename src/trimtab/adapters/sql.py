@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from pathlib import Path
@@ -14,6 +15,7 @@ from trimtab.adapters.postgres import one_at_a_time, postgres_engine
 from trimtab.errors import Refused, StorageFull, TrimtabError
 
 BUSY_MILLISECONDS = 10_000
+_LONGEST_NAME = 63  # bytes of a name in PostgreSQL, which cuts off the rest
 
 
 class _JsonText(sa.types.TypeDecorator[Any]):
@@ -50,7 +52,21 @@ def make_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             one_at_a_time(connection)
+            schema = engine.get_execution_options().get("schema_translate_map", {}).get(None)
+            # asked first: making one that is there wants a right that a user may lack by then
+            if schema and not sa.inspect(connection).has_schema(schema):
+                connection.execute(sa.schema.CreateSchema(schema))
         tables.create_all(connection)
+
+
+def of_loop(engine: sa.Engine, loop: str) -> sa.Engine:
+    """The loop's own part of a shared database, a schema; a SQLite file is one loop's anyway."""
+    if engine.dialect.name != "postgresql":
+        return engine
+    name = f"loop_{loop}"
+    if len(name.encode()) > _LONGEST_NAME:
+        name = f"{name.encode()[:30].decode(errors='ignore')}_{hashlib.sha256(loop.encode()).hexdigest()[:24]}"
+    return engine.execution_options(schema_translate_map={None: name})
 
 
 def ledger_engine(place: Path | str) -> sa.Engine:

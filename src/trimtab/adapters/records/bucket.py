@@ -45,7 +45,7 @@ class RecordBucket:
         return table.filter(pc.and_(pc.greater_equal(table["time"], low), pc.less(table["time"], high)))
 
     def _table(self, found: Place, size: int) -> pa.Table:
-        """The object's records, kept while there is room: a shipped file never changes, and every turn reads a window."""
+        """The object's records, kept while there is room: a shipped file never changes and is read every turn."""
         known = self._kept.get((found.key, size))
         if known is None:
             content = self._objects.read(found)
