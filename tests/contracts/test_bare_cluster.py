@@ -50,9 +50,7 @@ class Bare:
         self.cluster = Cluster.connect(url=self.api.url)
         self.stack.callback(self.cluster.close)
         self.home = Home(root / "default" / "m").make()
-        self.place = Place(
-            "m", "default", root, self.home.root, "claim", IMAGE, server_image=IMAGE, listen="$(POD_IP)"
-        )
+        self.place = Place("m", "default", root, self.home.root, "claim", IMAGE, server_image=IMAGE, listen="$(POD_IP)")
 
     def pods(self) -> list[dict[str, Any]]:
         return self.api.objects(PODS)

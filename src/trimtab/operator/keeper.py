@@ -81,12 +81,7 @@ class Keeper:
         wish = (body["metadata"].get("annotations") or {}).get(ON_DELETE, "keep")
         try:
             if wish == "remove" and self._read(body) and self._loop is not None:
-                world = self._loop.world
-                world.router.apply(Routes())
-                world.servers.ensure([])
-                forget = getattr(world.turns, "forget", None)
-                if forget is not None:
-                    forget()
+                _remove(self._loop.world)
         except Exception as error:  # noqa: BLE001 - tried again; the finalizer holds the object until then
             self._failed(about, error)
             return False
@@ -206,6 +201,19 @@ class Keeper:
             return min(_STARTING_SECONDS, self._settings.busy_seconds)
         busy = state.training is not None or state.release is not None or state.monitoring is not None
         return self._settings.busy_seconds if busy or state.champion is None else self._settings.idle_seconds
+
+
+def _remove(world: World) -> None:
+    """Take away what serves: first the door, then what is behind it, last the memory of it."""
+    world.router.apply(Routes())
+    world.servers.ensure([])
+    for part in (world.router, world.servers, world.collector):
+        getattr(part, "remove", _nothing)()
+    getattr(world.turns, "forget", _nothing)()
+
+
+def _nothing() -> None:
+    """Of adapters that leave nothing behind."""
 
 
 def _news(before: Json, status: Json) -> bool:

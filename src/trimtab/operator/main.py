@@ -106,6 +106,11 @@ def _give_up(leader: Leader) -> None:
         log.warning("the lease was not given up and will run out: %s", error)
 
 
+def _login(**given: Any) -> kopf.ConnectionInfo | None:
+    """As a pod, or with KUBECONFIG: a registry of our own has none of kopf's usual ways to log in."""
+    return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
+
+
 def main(worlds: WorldFactory | None = None) -> int:
     """The process: settings from the environment, the cluster from KUBECONFIG or the pod."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -120,7 +125,7 @@ def main(worlds: WorldFactory | None = None) -> int:
     except TrimtabError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    operator = Operator(cluster, worlds, settings)
+    operator = Operator(cluster, worlds, settings, _login)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: operator.stop.set())
     health = Health(settings.health_port, operator.well) if settings.health_port is not None else None

@@ -125,13 +125,15 @@ def _ready(seen: Seen, state: LoopState) -> tuple[str, str, str]:
     return "False", "ServerNotReady", f"The server of version {state.champion} is not ready: {why}"
 
 
-def _progressing(_: Seen, state: LoopState) -> tuple[str, str, str]:
+def _progressing(seen: Seen, state: LoopState) -> tuple[str, str, str]:
     if state.release is not None:
         release = state.release
         said = f"Version {release.candidate} is released: {release.phase}, {release.candidate_percent} %."
         return "True", "Releasing", said
     if state.training is not None:
-        return "True", "Training", state.training.cause.sentence
+        run = (seen.turn.observed.get("training") or {}) if seen.turn is not None else {}
+        waits = f" It waits: {run['reason']}" if run.get("reason") and run.get("state") == "RUNNING" else ""
+        return "True", "Training", f"{state.training.cause.sentence}{waits}"
     return "False", "Settled", "Nothing is under way."
 
 

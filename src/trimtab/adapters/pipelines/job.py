@@ -7,9 +7,10 @@ may vanish, so a finished run stays finished. A pod that dies is followed by ano
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from trimtab.adapters.cluster import JOBS, PODS, Cluster, Conflict
 from trimtab.adapters.process import write_whole
-from trimtab.adapters.workloads import ROLE, Place, object_name, pod_template, why_waiting
+from trimtab.adapters.workloads import Place, object_name, pod_template, why_waiting
 from trimtab.engine import parameters
 from trimtab.engine.importer import refuse_remote
 from trimtab.engine.load import load
@@ -77,20 +78,18 @@ class JobRunner(PipelineRunner):
 
     def start(self, request: RunRequest) -> RunView:
         """Make the run's Job, or return the run as it stands. Raises PipelineRefused, StorageFull or ClusterError."""
-        run_id = id_of(request.key)
+        run_id = self._id(request.key)
         known = self.look(request.key)
         if known is not None and known.state != "INTERRUPTED":
             return known
         self._ask(run_id, request)
-        try:
+        with contextlib.suppress(Conflict):  # made by a try that went unanswered, or by another operator: the same run
             self._cluster.create(JOBS, self._place.namespace, self._job(run_id))
-        except Conflict:
-            pass  # made by a try that went unanswered, or by another operator: it is the same run
         return RunView(request.key, run_id, "RUNNING")
 
     def look(self, key: str) -> RunView | None:
         """How the run of this key stands; None if there never was one."""
-        run_id = id_of(key)
+        run_id = self._id(key)
         record = self._store.run(run_id)
         if record is not None and record.state in ("SUCCEEDED", "FAILED"):
             return _view(key, record)
@@ -160,10 +159,14 @@ class JobRunner(PipelineRunner):
         except OSError as error:
             raise StorageFull(f"cannot write {folder}: {error}. Enlarge the volume {self._place.claim}") from error
 
+    def _id(self, key: str) -> str:
+        """Loops may share a store of runs."""
+        return id_of(f"{self._place.namespace}/{self._place.loop}/{key}")
+
     def _name(self, run_id: str) -> str:
         return object_name(self._place.loop[:30], f"run-{hashlib.sha256(run_id.encode()).hexdigest()[:12]}")
 
-    def _job(self, run_id: str) -> Mapping[str, Any]:
+    def _job(self, run_id: str) -> Json:
         place, name = self._place, self._name(run_id)
         labels = {**place.labels(JOB), RUN: name}
         arguments = ["--home", str(place.home), "--run", run_id]
@@ -209,6 +212,3 @@ def _last_words(pod: Json) -> str:
 
 def _view(key: str, record: RunRecord) -> RunView:
     return RunView(key, record.run_id, record.state, output=dict(record.output or {}), reason=record.reason)
-
-
-__all__ = ["BUSY", "COMMAND", "FAILED", "REFUSED", "ROLE", "Bounds", "JobRunner", "request_folder"]

@@ -103,9 +103,7 @@ class EnvoyDeployment:
             self._cluster.merge(CONFIG_MAPS, self._place.namespace, self._name, body)
         versions = sorted({name.rpartition(" ")[0] for name in totals})
         return {
-            version: Traffic(
-                epoch=self._counts.epoch, **{kind: totals.get(f"{version} {kind}", 0) for kind in _KINDS}
-            )
+            version: Traffic(epoch=self._counts.epoch, **{kind: totals.get(f"{version} {kind}", 0) for kind in _KINDS})
             for version in versions
         }
 
@@ -159,7 +157,7 @@ class EnvoyDeployment:
                     log.warning("%s: the pod was not told of its new routes: %s", self._name, error)
 
     def _taken(self, files: Files) -> bool:
-        """Whether every pod that takes requests uses these files, within the time given; else `pending` says who not."""
+        """Whether every pod that takes requests uses these files, within the time given; `pending` says who does not."""
         give_up = time.monotonic() + self._patience_seconds
         while True:
             self.pending = self._behind(files)

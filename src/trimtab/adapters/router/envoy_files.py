@@ -1,8 +1,8 @@
 """Routes and clusters of our Envoy in a ConfigMap, and what of them is in force, retired or still to come. Pure.
 
 A change takes two steps, so that no request meets a route without a warm cluster: first the clusters of both, then the
-routes. Clusters that lost their routes stay until the last requests to them have ended. All of it is a value that can be
-read back from the ConfigMap, so any operator can take the next step.
+routes. Clusters that lost their routes stay until the last requests to them have ended. All of it is a value that can
+be read back from the ConfigMap, so any operator can take the next step.
 """
 
 from __future__ import annotations

@@ -25,9 +25,7 @@ from trimtab.adapters.router.envoy_config import Bounds, Json, typed
 PORT, STATISTICS_PORT = 8080, 9902
 COUNTER = "asked"
 SCOPE = "trimtab"
-_HTTP = (
-    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-)
+_HTTP = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 # What a request's counter is labelled with; few values each, and none that a client chooses.
 LABELS = {
     "picked": f"%REQ({config.PICKED})%",

@@ -15,10 +15,15 @@ _COMMAND = ("python", "-m", "trimtab.serving.collector")
 
 
 class CollectorDeployment:
-    """`numbers`: every label must be a number. It outlives the operator: `close` stops nothing, `remove` does."""
+    """`numbers`: every label must be a number; `environment`: more entries of its env.
 
-    def __init__(self, cluster: Cluster, place: Place, *, numbers: bool = False) -> None:
-        self._place, self._numbers = place, numbers
+    It outlives the operator: `close` stops nothing, `remove` does.
+    """
+
+    def __init__(
+        self, cluster: Cluster, place: Place, *, numbers: bool = False, environment: tuple[Json, ...] = ()
+    ) -> None:
+        self._place, self._numbers, self._environment = place, numbers, environment
         self._deployments = Deployments(cluster, place, COLLECTOR)
         self._name = object_name(place.loop, COLLECTOR)
         self.reason = "not looked at yet"
@@ -34,6 +39,7 @@ class CollectorDeployment:
             "image": place.image,
             "command": list(_COMMAND),
             "args": [*options, *(["--numbers"] if self._numbers else [])],
+            "env": list(self._environment),
             "ports": [{"name": "metrics", "containerPort": _PORT, "protocol": "TCP"}],
             "startupProbe": {**probe, "periodSeconds": 2, "failureThreshold": 60},
             "readinessProbe": {**probe, "periodSeconds": 5, "timeoutSeconds": 3},

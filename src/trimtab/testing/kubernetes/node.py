@@ -111,9 +111,9 @@ class Node:
                 process.stop(0)
                 self._leaving.remove((process, until))
         for uid, body in there.items():
-            pod = self.pods.get(uid)
-            if pod is None:
-                pod = self.pods[uid] = Pod(body, self.folder, loopback())
+            if uid not in self.pods:
+                self.pods[uid] = Pod(body, self.folder, loopback())
+            pod = self.pods[uid]
             before = pod.status()
             pod.body = body
             self._tend(pod, now)

@@ -128,7 +128,8 @@ def _deployment_status(found: Json, new: list[Json], old: list[Json], ready: lis
         "reason": "ProgressDeadlineExceeded" if late else "NewReplicaSetAvailable",
         "message": f'ReplicaSet "{name}" has timed out progressing.' if late else "",
     }
-    available = {"type": "Available", "status": "True" if len(ready) >= wanted else "False", "reason": "", "message": ""}
+    enough = "True" if len(ready) >= wanted else "False"
+    available = {"type": "Available", "status": enough, "reason": "", "message": ""}
     serving = len(ready) + sum(_ready(pod) for pod in old)
     return {
         "observedGeneration": found["metadata"]["generation"],

@@ -1,0 +1,128 @@
+"""The world of a loop on a cluster, so far a bare one: Jobs, Deployments, our Envoy, one volume that all share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trimtab.adapters.cluster import Cluster
+from trimtab.adapters.turns.configmap import ConfigMapTurns
+from trimtab.decisions.state import LoopState
+from trimtab.errors import Refused, TrimtabError
+from trimtab.loop.home import Home
+from trimtab.loop.world import World
+from trimtab.operator.accepting import LoopObject
+from trimtab.operator.bare import BareSettings, from_environment, secret_entry
+from trimtab.ports.runs import RunStore
+from trimtab.spec.document import ModelLoop
+
+if TYPE_CHECKING:
+    from trimtab.adapters.workloads import Place
+
+
+def worlds_from_environment(cluster: Cluster) -> Callable[[ModelLoop, LoopObject], World]:
+    """A factory of worlds as the operator's environment says; raises Refused."""
+    return BareWorlds(cluster, from_environment())
+
+
+class BareWorlds:
+    """Makes the world of each loop of the operator's own namespace: a claim reaches no other one."""
+
+    def __init__(self, cluster: Cluster, settings: BareSettings) -> None:
+        self._cluster, self._settings = cluster, settings
+        self._runs: dict[str | Path, RunStore] = {}
+
+    def __call__(self, document: ModelLoop, about: LoopObject) -> World:
+        """The loop's world; raises TrimtabError for a loop that cannot run here, saying why and what to do."""
+        from trimtab.adapters.pipelines.job import Bounds, JobRunner
+        from trimtab.adapters.records.parquet import RecordFolder
+        from trimtab.adapters.records.schema import LABELS, PREDICTIONS
+        from trimtab.adapters.registry.mlflow import MlflowRegistry
+        from trimtab.adapters.router.envoy_deployment import EnvoyDeployment
+        from trimtab.adapters.servers.collector_deployment import CollectorDeployment
+        from trimtab.adapters.servers.deployment import DeploymentServers
+        from trimtab.wiring import document_text, pipelines_folder
+
+        cluster, settings = self._cluster, self._settings
+        if about.namespace != settings.namespace:
+            raise Refused(
+                f"the loop is in namespace {about.namespace}, and the volume {settings.claim} that all of its pods "
+                f"must share is in {settings.namespace}. Move the loop there, or install the chart in its namespace"
+            )
+        place = settings.place(about)
+        home = Home(place.home).make()
+        turns = ConfigMapTurns(cluster, about.namespace, about.name)
+        refuse_source(document, place, lambda: _has_champion(turns))
+        runs = self._store(home)
+        tracking = settings.tracking_uri or home.tracking_uri
+        token = [secret_entry("TRIMTAB_FEEDBACK_TOKEN", settings.feedback_secret)] if settings.feedback_secret else []
+        router = EnvoyDeployment(cluster, place, document.spec.serving)
+        return World(
+            turns=turns,
+            runs=runs,
+            runner=JobRunner(
+                cluster, place, runs, Bounds(seconds=settings.job_seconds, start_seconds=settings.start_seconds)
+            ),
+            servers=DeploymentServers(
+                cluster,
+                place,
+                document.spec.serving,
+                routed=router.routed,
+                drain=settings.drain,
+                deadline_seconds=settings.server_seconds,
+            ),
+            router=router,
+            collector=CollectorDeployment(
+                cluster, place, numbers=document.spec.scope.problem == "regression", environment=tuple(token)
+            ),
+            registry=MlflowRegistry(tracking, home.artifacts),
+            predictions=RecordFolder(home.predictions, PREDICTIONS),
+            labels=RecordFolder(home.labels, LABELS),
+            training_pipeline=pipelines_folder() / "training-pipeline.yaml",
+            monitoring_pipeline=pipelines_folder() / "monitoring-pipeline.yaml",
+            predictions_folder=home.predictions,
+            labels_folder=home.labels,
+            tracking_uri=tracking,
+            artifact_root=home.artifacts,
+            document_text=document_text(document, place.home),
+        )
+
+    def _store(self, home: Home) -> RunStore:
+        """One for all loops of a ledger: each holds connections."""
+        from trimtab.adapters.runs.sql import SqlRuns
+        from trimtab.adapters.sql import ledger_engine
+
+        where = self._settings.ledger_url or home.ledger
+        if where not in self._runs:
+            self._runs[where] = SqlRuns(ledger_engine(where))
+        return self._runs[where]
+
+
+def refuse_source(document: ModelLoop, place: Place, served: Callable[[], bool]) -> None:
+    """Raise TrimtabError unless the rows can be had: files must lie in the loop's own folder of the volume.
+
+    Files that are missing stop nothing that is `served` already.
+    """
+    given = document.spec.data.source.path
+    if not given or "://" in given:
+        return
+    path = Path(given)
+    if ".." in path.parts or (path.is_absolute() and place.home not in path.parents):
+        raise Refused(
+            f"data.source.path is {given}, and pods of this loop see nothing but its folder of the volume "
+            f"({place.home}). Give a path relative to that folder, an s3:// URI, or a query"
+        )
+    inside = path.relative_to(place.home) if path.is_absolute() else path
+    if any(place.home.glob(str(inside))) or served():
+        return
+    raise TrimtabError(
+        f"the rows are not there yet: data.source.path is {given}, which is {place.home / inside} on the volume "
+        f"{place.claim}. Copy them there: kubectl -n {place.namespace} cp {inside.name} OPERATOR-POD:"
+        f"{place.home / inside}"
+    )
+
+
+def _has_champion(turns: ConfigMapTurns) -> bool:
+    last = turns.latest()
+    return last is not None and LoopState.from_json(last.state).champion is not None
