@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from trimtab.errors import Refused
 from trimtab.operator.accepting import LoopObject
 from trimtab.operator.platforms import pipeline_runner, platform_from_environment, serving_parts
 from trimtab.spec.document import ModelLoop
+from trimtab.testing.kfp_api import KfpApi
 
 ABOUT = LoopObject("shop", "rodents", "4711")
 PROMETHEUS = {"TRIMTAB_PROMETHEUS_URL": "http://prometheus:9090"}
@@ -67,6 +70,19 @@ def test_a_shadow_that_nobody_can_send_is_refused_when_the_loop_is_taken_up(rout
 def test_a_gateway_that_marks_copies_takes_a_shadow() -> None:
     environment = {"TRIMTAB_ROUTER": "gateway-api", "TRIMTAB_GATEWAY": "g", "TRIMTAB_GATEWAY_MARKS_COPIES": "true"}
     assert parts({**PROMETHEUS, **environment}, steps=[50])[1] is not None
+
+
+def test_a_silent_mlflow_holds_up_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    platform = platform_from_environment({"TRIMTAB_PIPELINES": "kubeflow", "TRIMTAB_KFP_URL": "http://127.0.0.1:1"})
+    with KfpApi() as api:
+        runner = pipeline_runner(ABOUT, replace(platform, kfp_url=api.url), "http://127.0.0.1:1")
+        assert runner is not None
+        began = time.monotonic()
+        view = runner.look("training-1")
+    assert view is not None
+    assert (view.state, "could not be read" in view.reason) == ("RUNNING", True)
+    assert time.monotonic() - began < 30
 
 
 def test_kubeflow() -> None:

@@ -149,6 +149,9 @@ def pipeline_runner(about: LoopObject, platform: Platform, tracking_uri: str) ->
     from trimtab.adapters.pipelines.kubeflow import KubeflowRunner
     from trimtab.stages.reporting import said
 
+    # MLflow's client waits for minutes for a server that is away; a turn must not, as it comes again.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     client = KfpClient(platform.kfp_url, platform.kfp_namespace)
     scope = f"{about.namespace}/{about.name}/{about.uid}"
     return KubeflowRunner(client, scope, about.name, partial(said, tracking_uri), platform.kfp_account)
