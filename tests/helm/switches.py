@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from monitor_switches import MONITOR, WRONG_MONITOR
 from release_switches import RELEASE, WRONG_RELEASE
 
 Json = dict[str, Any]
@@ -30,17 +31,38 @@ TRIMTAB: dict[str, Json] = {
         "operator.podAnnotations": {"note": "x"},
         "operator.env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
         "operator.envFrom": [{"secretRef": {"name": "ledger"}}],
+        "collector.enabled": True,
         "collector.nodeSelector": {"kubernetes.io/arch": "amd64"},
         "collector.tolerations": [{"key": "ml", "operator": "Exists"}],
     },
     "no collector": {"collector.enabled": False, "prometheus.serviceMonitor": True},
-    "collector in memory": {"collector.persistence.enabled": False, "collector.numbers": True},
-    "collector's claim": {"collector.persistence.existingClaim": "logs", "collector.tokenSecret.name": "token"},
-    "storage class": {"collector.persistence.storageClass": "fast"},
+    "collector": {"collector.enabled": True, "prometheus.serviceMonitor": True},
+    "collector in memory": {
+        "collector.enabled": True,
+        "collector.persistence.enabled": False,
+        "collector.numbers": True,
+    },
+    "collector's claim": {
+        "collector.enabled": True,
+        "collector.persistence.existingClaim": "logs",
+        "collector.tokenSecret.name": "token",
+    },
+    "storage class": {"collector.enabled": True, "collector.persistence.storageClass": "fast"},
+    "volume": {"volume.accessMode": "ReadWriteMany", "volume.storageClass": "nfs", "volume.size": "100Gi"},
+    "own volume": {"volume.existingClaim": "disk"},
+    "stores": {"stores.trackingUri": "http://mlflow:5000", "stores.ledgerSecret.name": "ledger"},
+    "loops": {
+        "serverImage.digest": "sha256:" + "b" * 64,
+        "loops.env": [{"name": "AWS_REGION", "value": "eu-north-1"}],
+        "loops.nodeSelector": {"kubernetes.io/hostname": "one"},
+        "loops.feedbackSecret.name": "token",
+        "loops.serviceAccountAnnotations": {"a/b": "c"},
+    },
     "no network policy": {"networkPolicy.enabled": False},
     "network policy": {
         "networkPolicy.metricsFrom": {"kubernetes.io/metadata.name": "monitoring"},
         "networkPolicy.feedbackFrom": {"kubernetes.io/metadata.name": "apps"},
+        "collector.enabled": True,
         "prometheus.serviceMonitor": True,
     },
     "monitors": {
@@ -62,10 +84,12 @@ WRONG_TRIMTAB: list[tuple[Json, str]] = [
     ({"prometheus.interval": "soon"}, "interval"),
     ({"collector.persistence.size": "big"}, "size"),
     ({"dashboard.labels": 3}, "dashboard"),
+    ({"volume.accessMode": "ReadOnlyMany"}, "accessMode"),
+    ({"loops.resources.server": {}}, "server"),
     ({"surprise": 1}, "surprise"),
 ]
 
-SWITCHES = {"trimtab": TRIMTAB, "model-release": RELEASE}
-WRONG = {"trimtab": WRONG_TRIMTAB, "model-release": WRONG_RELEASE}
+SWITCHES = {"trimtab": TRIMTAB, "model-release": RELEASE, "drift-monitor": MONITOR}
+WRONG = {"trimtab": WRONG_TRIMTAB, "model-release": WRONG_RELEASE, "drift-monitor": WRONG_MONITOR}
 CASES = [(chart, name) for chart, cases in SWITCHES.items() for name in cases]
 WRONG_CASES = [(chart, values, said) for chart, cases in WRONG.items() for values, said in cases]

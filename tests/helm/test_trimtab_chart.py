@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
-from rendering import NAMESPACE, ROOT, of_kind, rendered
+from rendering import NAMESPACE, ROOT, invalid, of_kind, rendered, unrestricted
 
+from trimtab.adapters.workloads import pod_template
+from trimtab.operator.accepting import LoopObject
+from trimtab.operator.bare import from_environment
 from trimtab.spec.crd import GROUP, PLURAL
 
 _METRIC = re.compile(r"\b(trimtab_[a-z0-9_]+|envoy_[a-z_]+)\b")
@@ -98,8 +101,47 @@ def test_the_shipped_crd_goes_along(executable: str) -> None:
 
 
 def test_no_volume_goes_with_the_release(executable: str) -> None:
-    (claim,) = of_kind(rendered(executable, "trimtab", {}), "PersistentVolumeClaim")
-    assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    claims = of_kind(rendered(executable, "trimtab", {"collector.enabled": True}), "PersistentVolumeClaim")
+    assert len(claims) == 2
+    assert all(claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for claim in claims)
+
+
+def test_the_operator_mounts_the_volume_that_it_gives_to_its_pods(executable: str) -> None:
+    for values, name in (({}, "r-trimtab"), ({"volume.existingClaim": "disk"}, "disk")):
+        objects = rendered(executable, "trimtab", values)
+        operator = _container(objects, "operator")
+        told = _environment(operator)
+        assert told["TRIMTAB_CLAIM"] == name
+        assert {"name": "home", "mountPath": told["TRIMTAB_VOLUME"]} in operator["volumeMounts"]
+        (pod,) = [one["spec"]["template"]["spec"] for one in of_kind(objects, "Deployment")]
+        assert {"name": "home", "persistentVolumeClaim": {"claimName": name}} in pod["volumes"]
+        accounts = {one["metadata"]["name"]: one for one in of_kind(objects, "ServiceAccount")}
+        assert accounts[told["TRIMTAB_POD_ACCOUNT"]]["automountServiceAccountToken"] is False
+
+
+def test_what_the_operator_is_told_makes_pods_that_kubernetes_takes(executable: str) -> None:
+    """From the values to the objects that the operator makes, without an operator."""
+    values = {
+        "loops.env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+        "loops.nodeSelector": {"disk": "here"},
+        "stores.ledgerSecret.name": "ledger",
+        "loops.feedbackSecret.name": "token",
+        "imagePullSecrets": ["registry"],
+    }
+    container = _container(rendered(executable, "trimtab", values), "operator")
+    told = {name: value for name, value in _environment(container).items() if value is not None}
+    settings = from_environment({**told, "POD_NAMESPACE": NAMESPACE})
+    place = settings.place(LoopObject(NAMESPACE, "m", "uid"))
+    template = pod_template(place, "job", {"name": "run", "image": place.image})
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "m"}, "spec": template["spec"]}
+    for version in ("1.25", "1.37"):
+        assert invalid(pod, version) == []
+    assert unrestricted(template["spec"]) == []
+    (made,) = template["spec"]["containers"]
+    assert made["resources"]["requests"] == {"cpu": "250m", "memory": "768Mi"}
+    assert {one["name"] for one in made["env"]} == {"POD_IP", "HTTPS_PROXY", "TRIMTAB_LEDGER_URL"}
+    assert template["spec"]["nodeSelector"] == {"disk": "here"}
+    assert template["spec"]["imagePullSecrets"] == [{"name": "registry"}]
 
 
 def _exported() -> set[str]:
@@ -147,7 +189,7 @@ def test_the_dashboard_is_fresh_and_no_panel_hides_another() -> None:
 def test_the_collector_is_one_writer(executable: str) -> None:
     collector = next(
         one
-        for one in of_kind(rendered(executable, "trimtab", {}), "Deployment")
+        for one in of_kind(rendered(executable, "trimtab", {"collector.enabled": True}), "Deployment")
         if one["metadata"]["name"].endswith("-collector")
     )
     assert collector["spec"]["replicas"] == 1

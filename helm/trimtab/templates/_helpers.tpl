@@ -33,6 +33,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end }}
 
+{{- define "trimtab.serverImage" -}}
+{{- if .Values.serverImage.digest -}}
+{{ .Values.serverImage.repository }}@{{ .Values.serverImage.digest }}
+{{- else -}}
+{{ .Values.serverImage.repository }}:{{ default .Chart.AppVersion .Values.serverImage.tag }}
+{{- end -}}
+{{- end }}
+
+{{- define "trimtab.claim" -}}
+{{- default (include "trimtab.fullname" .) .Values.volume.existingClaim -}}
+{{- end }}
+
 {{- define "trimtab.serviceAccount" -}}
 {{- if .Values.serviceAccount.name -}}{{ .Values.serviceAccount.name }}
 {{- else if .Values.serviceAccount.create -}}{{ include "trimtab.fullname" . }}
