@@ -18,7 +18,7 @@ import yaml
 
 Json = dict[str, Any]
 HERE = Path(__file__).parent
-CHARTS = ("trimtab", "model-release")
+CHARTS = ("trimtab", "model-release", "drift-monitor")
 _KEY = re.compile(r"(?P<indent> *)(?P<key>[A-Za-z0-9_.-]+):(?P<value>.*)")
 _TABLE = re.compile(r"(<!-- values -->\n).*?(<!-- /values -->)", re.S)
 _TYPES: tuple[tuple[type, str], ...] = ((bool, "boolean"), (int, "integer"), (str, "string"), (list, "array"))
