@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.adapters.runs.memory import MemoryRuns
 from trimtab.adapters.runs.sql import SqlRuns
-from trimtab.adapters.sql import ledger_engine, of_loop
+from trimtab.adapters.sql import LEDGER_URL, ledger_engine, ledger_place
 from trimtab.adapters.turns.memory import MemoryTurns
 from trimtab.adapters.turns.sql import SqlTurns
 from trimtab.loop.home import Home
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Ledger", "Turns"]
 
 _MOST_RUNS = 10_000
-_LEDGER_URL = "TRIMTAB_LEDGER_URL"  # of a PostgreSQL database, with its secret: it has no place in a document
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,14 @@ class Ledger:
 
 def ledger(document: ModelLoop, home: Home) -> Ledger:
     """The loop's ledger; an empty one in memory where nothing was remembered yet, so that looking leaves no trace."""
-    if not home.ledger.exists() and not os.environ.get(_LEDGER_URL):
+    if not home.ledger.exists() and not os.environ.get(LEDGER_URL):
         return Ledger(MemoryTurns(), MemoryRuns())
     return lasting_ledger(document, home)
 
 
 def lasting_ledger(document: ModelLoop, home: Home) -> Ledger:
     """The loop's ledger, made if it is not there: in the database that TRIMTAB_LEDGER_URL names, else on disk."""
-    engine = of_loop(ledger_engine(os.environ.get(_LEDGER_URL) or home.make().ledger), document.metadata.name)
+    engine = ledger_engine(ledger_place(home.make().ledger))
     return Ledger(SqlTurns(engine, document.metadata.name), SqlRuns(engine))
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import sqlalchemy as sa
-from postgres_process import BINARIES, MISSING, PostgresServer
 
 from trimtab.adapters.sql import ledger_engine
+from trimtab.testing.postgres_server import BINARIES, MISSING, PostgresServer
 
 _numbers = itertools.count(1)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from postgres_process import PostgresServer
 from test_postgres_contracts import NOON
 
 from trimtab import wiring
 from trimtab.loop.home import Home
 from trimtab.ports.turns import Turn
 from trimtab.testing import bundles
+from trimtab.testing.postgres_server import PostgresServer
 
 
 def test_a_ledger_url_takes_the_place_of_the_file(

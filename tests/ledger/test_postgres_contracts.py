@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
-from postgres_process import PostgresServer
 
 from trimtab.adapters.runs.sql import SqlRuns
-from trimtab.adapters.sql import ledger_engine, of_loop
+from trimtab.adapters.sql import ledger_engine
 from trimtab.adapters.turns.sql import KEPT_UNDECIDED, SqlTurns
-from trimtab.errors import TrimtabError, TurnTaken
+from trimtab.errors import Refused, TrimtabError, TurnTaken
 from trimtab.ports.runs import RunRecord, TaskRecord
 from trimtab.ports.turns import Turn
+from trimtab.testing.postgres_server import PostgresServer
 from trimtab.testing.run_stores import RunStoreSuite
 from trimtab.testing.turn_stores import TurnStoreSuite
 
@@ -48,43 +48,48 @@ def test_loops_in_one_database_do_not_see_each_other(engine: sa.Engine) -> None:
     assert other.latest() == Turn(1, NOON, {"n": 2}, {}, [])
 
 
-LONG = "x" * 70
-
-
-@pytest.mark.parametrize(
-    ("one", "other"), [("a", "b"), ("shop/rodents", "field/rodents"), (LONG, LONG + "y"), ('"', "'")]
-)
-def test_the_runs_of_loops_in_one_database_are_apart(engine: sa.Engine, one: str, other: str) -> None:
-    mine, others = SqlRuns(of_loop(engine, one)), SqlRuns(of_loop(engine, other))
-    mine.save_run(RunRecord("r", "mine", "RUNNING", NOON))
-    mine.save_task(TaskRecord("r", "a", "SUCCEEDED", cache_key="k"))
-    assert list(others.runs()) == []
-    assert others.cached("k") is None
-    others.save_run(RunRecord("r", "others", "FAILED", NOON))
-    assert [run.pipeline for run in SqlRuns(of_loop(engine, one)).runs()] == ["mine"]
-    turns = SqlTurns(of_loop(engine, one), one)
-    turns.commit(Turn(1, NOON, {}))
-    with pytest.raises(TurnTaken):
-        SqlTurns(of_loop(engine, one), one).commit(Turn(1, NOON, {}))
-    assert SqlTurns(of_loop(engine, other), other).latest() is None
-
-
-def test_tables_that_are_there_need_no_right_to_make_any(
-    server: PostgresServer, database: str, engine: sa.Engine
-) -> None:
-    SqlTurns(of_loop(engine, "loop"), "loop")
-    SqlRuns(of_loop(engine, "loop"))
-    server.admin("CREATE ROLE writer LOGIN PASSWORD 'w'", database)
-    server.admin('GRANT USAGE ON SCHEMA "loop_loop" TO writer', database)
-    server.admin('GRANT ALL ON ALL TABLES IN SCHEMA "loop_loop" TO writer', database)
-    lesser = ledger_engine(server.url(database, "w", "writer"))
+def test_ledgers_in_schemas_of_one_database_are_apart(server: PostgresServer, database: str) -> None:
+    engines = {name: ledger_engine(f"{server.url(database)}{name}") for name in ("", "?schema=one", "?schema=two-2")}
     try:
-        store = SqlTurns(of_loop(lesser, "loop"), "loop")
-        store.commit(Turn(1, NOON, {}))
-        with pytest.raises(TrimtabError, match="rights to create and write tables"):
-            SqlTurns(of_loop(lesser, "new"), "new")
+        for name, engine in engines.items():
+            store = SqlRuns(engine)
+            assert list(store.runs()) == []
+            assert store.cached("k") is None
+            store.save_run(RunRecord("r", name, "RUNNING", NOON))
+            store.save_task(TaskRecord("r", "a", "SUCCEEDED", cache_key="k"))
+            turns = SqlTurns(engine, "loop")
+            turns.commit(Turn(1, NOON, {}))
+            with pytest.raises(TurnTaken):
+                turns.commit(Turn(1, NOON, {}))
+        assert [SqlRuns(engine).runs()[0].pipeline for engine in engines.values()] == list(engines)
     finally:
-        lesser.dispose()
+        for engine in engines.values():
+            engine.dispose()
+
+
+@pytest.mark.parametrize("schema", ["a;b", "A", "1", "x" * 64, 'a"b', "one&schema=two"])
+def test_a_schema_that_is_no_name_is_refused(server: PostgresServer, schema: str) -> None:
+    with pytest.raises(Refused, match="schema must be one name"):
+        ledger_engine(f"{server.url()}?schema={schema}")
+
+
+def test_tables_that_are_there_need_no_right_to_make_any(server: PostgresServer, database: str) -> None:
+    owner = ledger_engine(f"{server.url(database)}?schema=mine")
+    SqlTurns(owner, "loop")
+    SqlRuns(owner)
+    owner.dispose()
+    server.admin("CREATE ROLE writer LOGIN PASSWORD 'w'", database)
+    server.admin("GRANT USAGE ON SCHEMA mine TO writer", database)
+    server.admin("GRANT ALL ON ALL TABLES IN SCHEMA mine TO writer", database)
+    lesser = server.url(database, "w", "writer")
+    engines = [ledger_engine(f"{lesser}?schema={name}") for name in ("mine", "new")]
+    try:
+        SqlTurns(engines[0], "loop").commit(Turn(1, NOON, {}))
+        with pytest.raises(TrimtabError, match="rights to create and write tables"):
+            SqlTurns(engines[1], "loop")
+    finally:
+        for engine in engines:
+            engine.dispose()
 
 
 def test_of_two_controllers_exactly_one_commits_each_turn(connect: Connect) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
-from postgres_process import PASSWORD, PostgresServer
 from test_postgres_contracts import NOON, Connect
 
 from trimtab.adapters.sql import ledger_engine
 from trimtab.adapters.turns.sql import SqlTurns
 from trimtab.errors import Refused, StorageFull, TrimtabError
 from trimtab.ports.turns import Turn
+from trimtab.testing.postgres_server import PASSWORD, PostgresServer
 
 
 def _turn(number: int) -> Turn:

@@ -30,6 +30,7 @@ _ADVICE = {
     "55P03": "another transaction holds the table or row; look at pg_stat_activity",
     "57014": "it took too long and was stopped; look at pg_stat_activity",
 }
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
 _REFUSED = re.compile(r"FATAL: .*(authentication|password|pg_hba|role|database \"|permission)")
 
 
@@ -43,6 +44,10 @@ def postgres_engine(url: URL, wait_seconds: float = WAIT_SECONDS) -> sa.Engine:
         raise Refused(
             f"the ledger's URL names {url.drivername}; trimtab keeps ledgers in postgresql:// (or a SQLite file)"
         )
+    schema = url.query.get("schema", "")
+    if not isinstance(schema, str) or (schema and not _SCHEMA.fullmatch(schema)):
+        raise Refused("the ledger's URL: schema must be one name of at most 63 of a-z, 0-9, - and _")
+    url = url.difference_update_query(["schema"])
     place = _place(url)
     milliseconds = max(1, int(wait_seconds * 1000))
     try:
@@ -60,7 +65,7 @@ def postgres_engine(url: URL, wait_seconds: float = WAIT_SECONDS) -> sa.Engine:
     sa.event.listen(engine, "connect", lambda connection, _: _prepare(connection, milliseconds))
     sa.event.listen(engine, "handle_error", lambda context: _explain(context, place))
     with engine.connect():
-        return engine
+        return engine.execution_options(schema_translate_map={None: schema}) if schema else engine
 
 
 def one_at_a_time(connection: sa.Connection) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from trimtab.adapters.postgres import one_at_a_time, postgres_engine
 from trimtab.errors import Refused, StorageFull, TrimtabError
 
 BUSY_MILLISECONDS = 10_000
-_LONGEST_NAME = 63  # bytes of a name in PostgreSQL, which cuts off the rest
+LEDGER_URL = "TRIMTAB_LEDGER_URL"  # in the environment, as it may hold a password: it has no place in a document
 
 
 class _JsonText(sa.types.TypeDecorator[Any]):
@@ -59,19 +59,14 @@ def make_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
         tables.create_all(connection)
 
 
-def of_loop(engine: sa.Engine, loop: str) -> sa.Engine:
-    """The loop's own part of a shared database, a schema; a SQLite file is one loop's anyway."""
-    if engine.dialect.name != "postgresql":
-        return engine
-    name = f"loop_{loop}"
-    if len(name.encode()) > _LONGEST_NAME:
-        name = f"{name.encode()[:30].decode(errors='ignore')}_{hashlib.sha256(loop.encode()).hexdigest()[:24]}"
-    return engine.execution_options(schema_translate_map={None: name})
+def ledger_place(file: Path) -> Path | str:
+    """Where the ledger is: the database that TRIMTAB_LEDGER_URL names, else the file."""
+    return os.environ.get(LEDGER_URL) or file
 
 
 def ledger_engine(place: Path | str) -> sa.Engine:
-    """An engine on the ledger: a file's path, or a `postgresql://` URL. Raises StorageFull or TrimtabError, and so
-    does its use later; Refused for a URL of something else.
+    """An engine on the ledger: a file's path, or a `postgresql://` URL, whose `?schema=NAME` keeps several ledgers of
+    one database apart. Raises StorageFull or TrimtabError, and so does its use later; Refused for another URL.
     """
     if isinstance(place, Path):
         return _sqlite_engine(place)

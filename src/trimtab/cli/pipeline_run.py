@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from trimtab.adapters.runs.sql import SqlRuns
-from trimtab.adapters.sql import ledger_engine
+from trimtab.adapters.sql import ledger_engine, ledger_place
 from trimtab.cli.pipeline_show import find_run, json_of, runs_home
 from trimtab.cli.task_display import TaskDisplay
 from trimtab.engine.execution import Execution, Options
@@ -82,7 +82,7 @@ def _prepared(wanted: Wanted, home: Home) -> tuple[Run, RunStore]:
 
 def _store(home: Home) -> SqlRuns:
     try:
-        return SqlRuns(ledger_engine(home.make().ledger))
+        return SqlRuns(ledger_engine(ledger_place(home.make().ledger)))
     except OSError as error:
         raise PipelineRefused(f"cannot keep runs in {home.root}: {error.strerror}. Give another --home") from error
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from trimtab.adapters.runs.memory import MemoryRuns
 from trimtab.adapters.runs.sql import SqlRuns
-from trimtab.adapters.sql import ledger_engine
+from trimtab.adapters.sql import ledger_engine, ledger_place
 from trimtab.engine.run import is_held
 from trimtab.errors import Refused
 from trimtab.loop.home import DOCUMENT, STATE_FOLDER, Home
@@ -135,7 +135,8 @@ def _console() -> Console:
 
 
 def _store(home: Home) -> RunStore:
-    return SqlRuns(ledger_engine(home.ledger)) if home.ledger.exists() else MemoryRuns()
+    place = ledger_place(home.ledger)
+    return SqlRuns(ledger_engine(place)) if isinstance(place, str) or place.exists() else MemoryRuns()
 
 
 def find_run(name: str, store: RunStore) -> RunRecord:

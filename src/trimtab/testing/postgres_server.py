@@ -16,7 +16,7 @@ from trimtab.adapters.listening import free_port
 from trimtab.testing.envoy_world import until
 
 MISSING = "no PostgreSQL server here: apt-get install postgresql (.ci/setup does it as root)"
-PASSWORD = "p%40ss-w0rd/?#"  # as odd as a password may be; it must be in no message
+PASSWORD = "p%40ss-w0rd/?#"  # noqa: S105 - as odd as one may be; it must be in no message
 
 
 def _binaries() -> Path | None:
