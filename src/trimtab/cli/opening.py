@@ -25,4 +25,12 @@ class Opened:
 def opened(file: Path | None, home: Path | None) -> Opened:
     """Find and check the document; raises Refused or DocumentRefused."""
     path = find_document(file, Path.cwd())
-    return Opened(path, load(path), home_of(path, home))
+    return Opened(path, _here(load(path)), home_of(path, home))
+
+
+def _here(document: ModelLoop) -> ModelLoop:
+    """As it runs on one machine: nothing follows a repository here, so the loop itself changes what serves."""
+    if document.spec.release.delivery == "direct":
+        return document
+    release = document.spec.release.model_copy(update={"delivery": "direct", "gitops": None})
+    return document.model_copy(update={"spec": document.spec.model_copy(update={"release": release})})

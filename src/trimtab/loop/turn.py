@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from trimtab.decisions.state import LoopState
 from trimtab.decisions.turn import decide
-from trimtab.errors import TrimtabError, TurnTaken
+from trimtab.errors import Refused, TrimtabError, TurnTaken
 from trimtab.loop.act import Hands
 from trimtab.loop.handover import Handover
 from trimtab.loop.observe import Observer
@@ -35,6 +35,11 @@ class Loop:
     """A model product's loop over its world."""
 
     def __init__(self, document: ModelLoop, world: World, evidence_every: timedelta = timedelta(0)) -> None:
+        if document.spec.release.delivery == "gitops" and world.delivery is None:
+            raise Refused(
+                "release.delivery is gitops, and nothing here hands releases over to a repository: the operator on a "
+                "cluster does. Use delivery: direct to let the loop change what serves"
+            )
         self.document = document
         self.world = world
         self._hands = Hands(document, world)
