@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from charts import ROOT, helms
 from life import DAY, FILE, T0, Product
 
 from trimtab.adapters.turns.memory import MemoryTurns
@@ -18,7 +18,6 @@ from trimtab.decisions.state import LoopState
 from trimtab.loop.turn import Loop
 from trimtab.testing.git_places import Person, Place
 
-ROOT = Path(__file__).parents[2]
 PROMOTED = ["retrain", "propose", "promote", "retrain", "propose", "start", "step", "step", "propose", "promote"]
 
 
@@ -41,15 +40,7 @@ def _percent(percent: int) -> Callable[[LoopState], bool]:
 
 def _rendered(place: Place, tmp_path: Path) -> list[dict[str, Any]]:
     """What a new cluster makes of a fresh clone, by each helm that is here."""
-    spec = importlib.util.spec_from_file_location("chart_rendering", ROOT / "tests/helm/rendering.py")
-    assert spec is not None
-    assert spec.loader is not None
-    rendering = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tests/helm"))
-        spec.loader.exec_module(rendering)
-    if not rendering.helms():
-        pytest.skip(rendering.NO_HELM)
+    rendering = helms()
     clone = Person(place, "new-cluster").folder
     found = []
     for helm in rendering.helms():
