@@ -292,3 +292,19 @@ def test_the_shipped_definition_takes_every_status_that_was_written(api: Kuberne
         return [bare(one) for one in value] if isinstance(value, list) else value
 
     assert all(bare(given) == kept for given, kept in written)
+
+
+def test_a_wish_is_an_annotation_that_is_taken_up_once_and_answered(api: KubernetesApi) -> None:
+    api.request("POST", LOOPS, model_loop())
+    days = Days(api, NearCluster(api), Product())
+    days.live(2)
+    for text, kind in (("retrain", "retrain"), ("promote 9", "refuse"), ("retire", "refuse")):
+        body = {"metadata": {"annotations": {"trimtab.dev/wish": text}}}
+        api.request("PATCH", f"{LOOPS}/m", body, "application/merge-patch+json")
+        seen = days.body()
+        for _ in range(2):  # the second time with an object that is a moment old
+            days.keeper.step(seen, T0 + 2 * DAY)
+        assert "trimtab.dev/wish" not in days.body()["metadata"].get("annotations", {})
+        told = [one for one in days.turns().newest_decisions(50) if one["kind"] == kind and one.get("wish")]
+        assert len({one["wish"] for one in told}) == {"retrain": 1, "promote 9": 1, "retire": 2}[text]
+        days.settle(T0 + 2 * DAY)

@@ -57,7 +57,8 @@ class Place:
 
     def labels(self, role: str) -> dict[str, str]:
         """Of everything that is made for the loop in this role."""
-        return {"app.kubernetes.io/managed-by": MANAGER, LOOP: label(self.loop), ROLE: role}
+        ours = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": "trimtab"}
+        return {**ours, LOOP: label(self.loop), ROLE: role}
 
     def selector(self, role: str) -> str:
         """Finds them."""

@@ -13,6 +13,7 @@ import kopf
 
 from trimtab.operator.keeper import Keeper
 from trimtab.operator.settings import FINALIZER
+from trimtab.operator.wishing import WISH
 
 GROUP, VERSION, PLURAL = "trimtab.dev", "v1alpha1", "modelloops"
 _LEAVE_AGAIN_SECONDS = 5.0
@@ -32,9 +33,10 @@ def registry_of(keepers: KeeperFactory, pool: ThreadPoolExecutor, login: Callabl
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def changed(memo: kopf.Memo, meta: kopf.Meta, **_: Any) -> None:
-        """A new document need not wait for the next step."""
+        """A new document, or a person's wish, need not wait for the next step."""
         wake = memo.get("wake")
-        if wake is not None and int(meta.get("generation") or 1) != memo["keeper"].generation:
+        new = wake is not None and int(meta.get("generation") or 1) != memo["keeper"].generation
+        if wake is not None and (new or WISH in meta.annotations):
             wake.set()
 
     @kopf.daemon(GROUP, VERSION, PLURAL, registry=registry, cancellation_polling=1.0)

@@ -18,6 +18,7 @@ from trimtab.operator.metrics import Metrics
 from trimtab.operator.settings import ON_DELETE, Settings
 from trimtab.operator.status import Seen, status_of
 from trimtab.operator.telling import tell, tell_turn
+from trimtab.operator.wishing import Wishing
 from trimtab.ports.router import Routes
 from trimtab.ports.turns import Turn
 from trimtab.spec.document import ModelLoop
@@ -36,6 +37,7 @@ class Keeper:
 
     def __init__(self, cluster: Cluster, worlds: WorldFactory, settings: Settings, metrics: Metrics) -> None:
         self._cluster, self._worlds, self._settings, self._metrics = cluster, worlds, settings, metrics
+        self._wishing = Wishing(cluster)
         self._loop: Loop | None = None
         self._about: LoopObject | None = None
         self._generation = 0
@@ -60,7 +62,7 @@ class Keeper:
             if not self._read(body):
                 self._tell(body, now, None)
                 return self._settings.idle_seconds
-            turn = self._turn(now)
+            turn = self._turn(body, now)
             self._failures, self._failure = 0, ""
             self._metrics.turns.labels(about.namespace, about.name).inc()
         except TurnTaken:
@@ -110,7 +112,7 @@ class Keeper:
             self._loop = Loop(self._document, world, EVIDENCE_EVERY)
         return True
 
-    def _turn(self, now: datetime) -> Turn:
+    def _turn(self, body: Json, now: datetime) -> Turn:
         """The decisions of a turn whose operator died before telling them are told first."""
         if self._loop is None:
             raise TrimtabError("the loop has no world")
@@ -118,6 +120,8 @@ class Keeper:
         if before is not None:
             self._announce(before)
         self._all_told = False
+        if self._about is not None:
+            self._wishing.take(self._about, body, self._loop.world.turns, now)
         turn = self._loop.turn(now)
         self._announce(turn)
         self._all_told = True

@@ -187,7 +187,7 @@ class JobRunner(PipelineRunner):
                 "podFailurePolicy": {
                     "rules": [
                         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                        {"action": "FailJob", "onExitCodes": ends},
+                        {"action": "FailJob", "onExitCodes": ends, "onPodConditions": []},  # 1.25 wants to see both
                     ]
                 },
                 "template": template,
