@@ -26,8 +26,11 @@ $(VENV)/.servers: .ci/test-servers $(READY)
 	@.ci/test-servers
 	@touch $@
 
-test: $(READY) $(VENV)/.servers ## Run every test
-	@$(BIN)/pytest
+$(VENV)/helm/4/helm: .ci/kubernetes-tools | $(READY)
+	@.ci/kubernetes-tools $(BIN)/python $(VENV)/helm
+
+test: $(READY) $(VENV)/.servers $(VENV)/helm/4/helm ## Run every test
+	@kubectl=$(abspath $(VENV))/helm/4/kubectl; [ -x $$kubectl ] && export TRIMTAB_KUBECTL=$${TRIMTAB_KUBECTL:-$$kubectl}; $(BIN)/pytest
 
 lint: $(READY) ## ruff, mypy, import-linter, fresh pipelines and reference pages
 	@$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,16 @@ from release_switches import UPGRADE
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 CRDS = ROOT.parent / "shared" / "crds"
-TOOLS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trimtab" / "tools"
+TOOLS = Path(sys.prefix) / "helm"  # of the virtual environment
 CHARTS = ("trimtab", "model-release", "drift-monitor")
-NO_HELM = "no helm on PATH or in ~/.cache/trimtab/tools: run .ci/kubernetes-tools"
+NO_HELM = f"no helm on PATH or in {TOOLS}: .ci/kubernetes-tools {sys.executable} {TOOLS}"
 NAMESPACE = "models"
 
 
 @functools.cache
 def helms() -> tuple[str, ...]:
     """Helm 3 and Helm 4 from their wheels, or else the one on PATH."""
-    found = [str(path) for path in sorted(TOOLS.glob("helm*/helm"))]
+    found = [str(path) for path in sorted(TOOLS.glob("[34]/helm"))]
     on_path = shutil.which("helm")
     return tuple(found or ([on_path] if on_path else []))
 
