@@ -102,7 +102,7 @@ def test_the_world_of_a_loop_with_gitops_delivers_and_only_looks(
     place: Place, cluster: Cluster, tmp_path: Path
 ) -> None:
     settings = from_environment(
-        {"TRIMTAB_GIT_CACHE": str(tmp_path / "c"), "TRIMTAB_STORAGE_URI": "pvc://claim/models/"}
+        {"TRIMTAB_GIT_CACHE": str(tmp_path / "c"), "TRIMTAB_CLAIM": "claim", "TRIMTAB_VOLUME": str(tmp_path)}
     )
     worlds = with_gitops(_base(tmp_path), cluster, settings)
     world = worlds(document(place.url), ABOUT)
@@ -110,7 +110,7 @@ def test_the_world_of_a_loop_with_gitops_delivers_and_only_looks(
     assert isinstance(world.router, FollowingRouter)
     assert world.delivery is not None
     world.delivery.deliver(Wanted(Served("1", "sha256:1", tmp_path / "orders" / "1")), "", Why())
-    assert "uri: pvc://claim/models/orders/1" in place.read("releases/orders/release.yaml")
+    assert "uri: pvc://claim/orders/1" in place.read("releases/orders/release.yaml")
     with pytest.raises(Refused, match="is not below"):
         world.delivery.deliver(Wanted(Served("1", "sha256:1", Path("/elsewhere"))), "", Why())
     direct = document(place.url, delivery="direct", gitops=None)
@@ -119,7 +119,7 @@ def test_the_world_of_a_loop_with_gitops_delivers_and_only_looks(
 
 def test_what_is_missing_is_refused_by_name(place: Place, cluster: Cluster, tmp_path: Path) -> None:
     def made(uri: str = "s3://m", **gitops: str) -> World:
-        settings = FollowingSettings(tmp_path / "secrets", tmp_path / "cache", uri)
+        settings = FollowingSettings(tmp_path / "secrets", tmp_path / "cache", storage_uri=uri)
         section = {"repository": "https://git.example/acme/r", **gitops}
         return with_gitops(_base(tmp_path), cluster, settings)(document(place.url, gitops=section), ABOUT)
 

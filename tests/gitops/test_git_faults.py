@@ -194,3 +194,10 @@ def test_no_configuration_or_hook_of_the_machine_takes_part(
     monkeypatch.setenv("GIT_AUTHOR_NAME", "somebody")
     writer().deliver(ALONE, "", why())
     assert place.git("log", "-1", "--format=%an|%cn", "main").strip() == "trimtab|trimtab"
+
+
+def test_without_git_it_says_so(writer: Writer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    git = writer()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeliveryFailed, match=r"git cannot be started .* install it"):
+        git.deliver(ALONE, "", why())

@@ -100,7 +100,21 @@ class Git:
         """Run it whatever comes of it; raises DeliveryFailed if it does not end in time."""
         command = ["git", "--git-dir", str(self.folder), *arguments]
         environment = {**self._environment(), **(more or {})}
-        process = subprocess.Popen(
+        try:
+            process = self._started(command, environment)
+        except FileNotFoundError as error:
+            raise DeliveryFailed(f"git cannot be started ({error}): install it where the loop runs") from None
+        try:
+            out, err = process.communicate(text, timeout=self._timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self._end(process)
+            raise DeliveryFailed(
+                f"the repository at {self.host} did not answer in {self._timeout_seconds:.0f} s (git {arguments[0]})"
+            ) from None
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def _started(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -112,14 +126,6 @@ class Git:
             encoding="utf-8",
             errors="replace",
         )
-        try:
-            out, err = process.communicate(text, timeout=self._timeout_seconds)
-        except subprocess.TimeoutExpired:
-            self._end(process)
-            raise DeliveryFailed(
-                f"the repository at {self.host} did not answer in {self._timeout_seconds:.0f} s (git {arguments[0]})"
-            ) from None
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     @staticmethod
     def _end(process: subprocess.Popen[str]) -> None:

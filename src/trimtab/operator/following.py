@@ -25,11 +25,15 @@ WorldFactory = Callable[[ModelLoop, LoopObject], World]
 
 @dataclass(frozen=True)
 class FollowingSettings:
-    """`secrets`: a folder with a folder a secret, as Secrets are mounted. `cache`: repositories, which may be lost."""
+    """`secrets`: a folder with a folder a secret, as Secrets are mounted. `cache`: repositories, which may be lost.
+
+    Versions are below `root`, which pods of the cluster know as `storage_uri`: s3://BUCKET/PATH or pvc://CLAIM.
+    """
 
     secrets: Path = Path("/etc/trimtab/git")
     cache: Path = Path("/tmp/trimtab-git")  # noqa: S108 - the pod's own
-    storage_uri: str = ""  # what pods call the folder that holds the bundles: s3://BUCKET/PATH or pvc://CLAIM
+    root: Path = Path("/var/lib/trimtab")
+    storage_uri: str = ""
     prometheus: str = ""
     source: str = "servers"
 
@@ -37,10 +41,12 @@ class FollowingSettings:
 def from_environment(environment: Mapping[str, str] | None = None) -> FollowingSettings:
     """Settings of the pod."""
     found, default = os.environ if environment is None else environment, FollowingSettings()
+    claim = found.get("TRIMTAB_CLAIM", "")
     return FollowingSettings(
         Path(found.get("TRIMTAB_GIT_SECRETS") or default.secrets),
         Path(found.get("TRIMTAB_GIT_CACHE") or default.cache),
-        found.get("TRIMTAB_STORAGE_URI", ""),
+        Path(found.get("TRIMTAB_VOLUME") or default.root),
+        found.get("TRIMTAB_STORAGE_URI") or (f"pvc://{claim}" if claim else ""),
         found.get("TRIMTAB_PROMETHEUS_URL", ""),
         found.get("TRIMTAB_METRICS_SOURCE") or default.source,
     )
@@ -80,13 +86,11 @@ def _following(
         world,
         servers=FollowingServers(cluster, about.namespace, about.name),
         router=FollowingRouter(about.name, f"{about.name}.{about.namespace}.svc:80", evidence),
-        delivery=delivery(document, about, where, world.artifact_root, settings),
+        delivery=delivery(document, about, where, settings),
     )
 
 
-def delivery(
-    document: ModelLoop, about: LoopObject, where: GitOps, root: Path, settings: FollowingSettings
-) -> Delivery:
+def delivery(document: ModelLoop, about: LoopObject, where: GitOps, settings: FollowingSettings) -> Delivery:
     """The loop's repository; raises Refused for a secret that is not there or is for another address."""
     from trimtab.adapters.delivery.github import GitHub
     from trimtab.adapters.delivery.gitlab import GitLab
@@ -95,16 +99,16 @@ def delivery(
     if not settings.storage_uri:
         raise Refused(
             "with gitops the cluster must find the versions by itself: set the operator's TRIMTAB_STORAGE_URI to what "
-            "pods call the folder of the artifacts, such as s3://models/orders or pvc://CLAIM/PATH"
+            "pods call the folder of the versions, such as s3://models or pvc://CLAIM"
         )
     given = credentials(where, settings)
 
     def uri(bundle: Path) -> str:
         try:
-            inside = bundle.relative_to(root)
+            inside = bundle.relative_to(settings.root)
         except ValueError as error:
             raise Refused(
-                f"the bundle {bundle} is not below {root}, which is {settings.storage_uri} to pods"
+                f"the bundle {bundle} is not below {settings.root}, which is {settings.storage_uri} to pods"
             ) from error
         return f"{settings.storage_uri.rstrip('/')}/{inside.as_posix()}"
 

@@ -12,8 +12,10 @@ from trimtab.decisions.state import LoopState
 from trimtab.errors import Refused, TrimtabError
 from trimtab.loop.home import Home
 from trimtab.loop.world import World
+from trimtab.operator import following
 from trimtab.operator.accepting import LoopObject
 from trimtab.operator.bare import BareSettings, from_environment, secret_entry
+from trimtab.operator.following import with_gitops
 from trimtab.ports.runs import RunStore
 from trimtab.spec.document import ModelLoop
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 def worlds_from_environment(cluster: Cluster) -> Callable[[ModelLoop, LoopObject], World]:
     """A factory of worlds as the operator's environment says; raises Refused."""
-    return BareWorlds(cluster, from_environment())
+    return with_gitops(BareWorlds(cluster, from_environment()), cluster, following.from_environment())
 
 
 class BareWorlds:
