@@ -29,7 +29,8 @@ def monitor(
     found, at, folder = document(loop), moment(now), Path(bundle)
     model, (reference, holdout, evaluation) = load(folder, digest), frames(folder, digest)
     columns, classes = model.manifest.columns, model.manifest.classes
-    window = window_of(found, at, predictions, labels, columns, version)
+    fields = [rule.name for rule in model.contract.features]  # a request holds more than what the model uses
+    window = window_of(found, at, predictions, labels, fields, version)
     verdict = stage.monitor(
         found.spec,
         reference,

@@ -60,7 +60,9 @@ def test_what_was_written_is_what_is_loaded(made: MadeBundle) -> None:
     assert (manifest.name, manifest.classes) == ("rodents", ("Chaetodipus", "Dipodomys", "Onychomys"))
     reference, held, evaluation = bundle.frames(made.folder, made.digest)
     assert held["_prediction"].tolist() == predictor.predict(made.holdout).labels.tolist()
-    assert set(reference.columns) == {*manifest.columns, "_time", "_label", "_prediction", "_scores"}
+    fields = {rule.name for rule in predictor.contract.features}
+    assert fields >= set(manifest.columns)
+    assert set(reference.columns) == {*fields, "_time", "_label", "_prediction", "_scores"}
     assert evaluation["n"] == len(made.holdout)
 
 

@@ -13,7 +13,7 @@ from commands import Up, csv, post, told, trimtab, until, up
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 
-ROW = {"weight": 44.0, "hindfoot": 26.0, "sex": "F", "plot": 3}
+ROW = {"weight": 44.0, "hindfoot": 26.0, "sex": "F", "plot": 3, "version": "field book 3"}
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,8 @@ def _tell_ready(loop: Loop, console: Console, told: str) -> str:
         f"{_clock()} version {champion.version} is ready at http://{address}/v1/models/{name}:predict", soft_wrap=True
     )
     if not told:
-        body = json.dumps({"instances": [dict(wiring.example_row(loop.world, name, champion.version))]})
+        row = dict(wiring.example_row(loop.world, name, champion.version))
+        body = json.dumps({"instances": [row]}, ensure_ascii=False)
         console.print(
             f"try: curl http://{address}/v1/models/{name}:predict -H 'x-request-id: first' -d {shlex.quote(body)}\n"
             f'then: curl http://{address}/v1/feedback -d \'{{"id": "first", "label": …}}\'',

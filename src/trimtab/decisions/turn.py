@@ -114,7 +114,7 @@ def _alarms(state: LoopState, now: datetime, seen: MonitoringSeen) -> Moved:
     decisions: list[Decision] = []
     raised = {name: told for name, told in seen.alarms.items() if name not in state.alarms}
     if raised:
-        sentence = f"Alarm: {'; '.join(raised.values())}."
+        sentence = f"Alarm: {'; '.join(text.rstrip('.') for text in raised.values())}."
         decisions.append(replace(decision, sentence=sentence, evidence={"alarms": raised}))
     if seen.verdict == "insufficient evidence":  # an alarm does not go down because too little was seen
         return replace(state, alarms=tuple(sorted({*state.alarms, *raised}))), tuple(decisions)

@@ -86,7 +86,8 @@ def _promote_candidate(spec: LoopSpec, state: LoopState, observed: Observed, wis
         return state, ()
     server = observed.servers.get(release.candidate)
     if server is None or server.state != "ready":
-        why = f"the server of version {release.candidate} is not ready" + (f": {server.reason}" if server else "")
+        reason = server.reason if server else ""
+        why = f"the server of version {release.candidate} is not ready {f'({reason})' if reason else 'yet'}"
         return _refuse(state, observed, wish, why)
     found = gather(spec.release, release, observed)
     if approval.wanted(spec):

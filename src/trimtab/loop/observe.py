@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -25,9 +26,11 @@ from trimtab.ports.servers import ServerView
 from trimtab.ports.turns import Turn, Wish
 from trimtab.spec.document import LoopSpec
 
+_MOST_OFTEN = 50  # times the seconds that reading the logs takes: at most 2 % of the time goes into it
+
 
 class Observer:
-    """Fills in an `Observed`. `every` is how old evidence from the logs may be before they are read again."""
+    """Fills in an `Observed`. `every` is how old evidence from the logs may be before they are read again, at most."""
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class Observer:
         self._labels = labels
         self._runner = runner
         self._router = router
-        self._every = every
+        self._every = self._age = every
         self._read: tuple[datetime, object, Evidence] | None = None
 
     def observe(
@@ -88,9 +91,12 @@ class Observer:
 
     def _evidence(self, state: LoopState, now: datetime, champion: RegisteredVersion | None) -> Evidence:
         about = (state.champion, state.release and (state.release.candidate, state.release.phase_started))
-        if self._read is not None and self._read[1] == about and self._read[0] <= now < self._read[0] + self._every:
+        if self._read is not None and self._read[1] == about and self._read[0] <= now < self._read[0] + self._age:
             return self._read[2]
+        began = time.monotonic()
         evidence = gather(self._spec, state, now, self._predictions, self._labels, champion)
+        took = timedelta(seconds=time.monotonic() - began)
+        self._age = min(self._every, _MOST_OFTEN * took)  # small logs are read at every turn
         self._read = (now, about, evidence)
         return evidence
 

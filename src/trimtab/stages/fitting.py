@@ -160,11 +160,11 @@ def data_version(rows: pd.DataFrame) -> str:
 
 
 def _kept(predictor: Predictor, rows: pd.DataFrame) -> pd.DataFrame:
-    """At most 5000 rows, evenly over time, as monitoring compares with them."""
+    """At most 5000 rows, evenly over time, as monitoring compares with them: every column that a request holds."""
     step = max(1, -(-len(rows) // _MOST_REFERENCE_ROWS))
     rows = rows.iloc[::step].reset_index(drop=True)
     answer = predictor.predict(rows)
-    kept: dict[str, Any] = {name: rows[name] for name in predictor.manifest.columns}
+    kept: dict[str, Any] = {rule.name: rows[rule.name] for rule in predictor.contract.features}
     label = rows[predictor.manifest.label]
     labels = label.astype(str) if predictor.manifest.problem == "classification" else pd.to_numeric(label)
     frame = pd.DataFrame({**kept, TIME: rows[TIME], LABEL: labels, PREDICTION: answer.labels})

@@ -3,7 +3,8 @@
 The component wires it so (frames in, value and report out; no file is read here)::
 
     found = cohort.join(predictions, labels, now, spec.data.label.delay)
-    window = collect.window(found, manifest.columns, since=now - spec.monitoring.window, until=now, version=champion)
+    fields = [rule.name for rule in contract.features]
+    window = collect.window(found, fields, since=now - spec.monitoring.window, until=now, version=champion)
     verdict = monitor.monitor(spec, reference, holdout, window, now=now, columns=manifest.columns, ...)
     report = monitoring_report.write(spec, reference, holdout, window, verdict, columns=manifest.columns)
 """

@@ -158,8 +158,8 @@ class Memory:
         model = bundle.load(folder, digest)
         since = at - max(spec.monitoring.window, timedelta(seconds=1))
         columns = model.manifest.columns
-        version = str(parameters["version"])
-        window = collect.window(self._joined(at), columns, since=since, until=at, version=version)
+        version, fields = str(parameters["version"]), [rule.name for rule in model.contract.features]
+        window = collect.window(self._joined(at), fields, since=since, until=at, version=version)
         verdict = monitor.monitor(
             spec,
             reference,
