@@ -38,8 +38,9 @@ def window(
 ) -> Window:
     """Cut one window out of `cohort.join(predictions, labels, now, delay)`.
 
-    `columns` are the raw columns that a request holds (the contract's features). `version` is the champion's: quality is of its own answers;
-    None takes every version's. With a label delay the rows of `matured` are older than those of `served`.
+    `columns` are the raw columns that a request holds (the contract's features). `version` is the champion's: quality
+    is of its own answers; None takes every version's. With a label delay the rows of `matured` are older than those of
+    `served`.
     """
     answers = cohort.answers
     served = answers[((answers["time"] >= since) & (answers["time"] < until)).to_numpy(dtype=bool)]
