@@ -105,3 +105,24 @@ def test_people_s_values_count_but_not_over_the_loop_s(place: Place, writer: Cal
     assert deployments.pop("orders-v1") == 3
     assert set(deployments.values()) == {1}
     assert len(deployments) == 1
+
+
+@pytest.mark.parametrize(
+    ("router", "wanted", "said"),
+    [
+        ("kserve-standard", Wanted(served("1"), served("2"), 0, 100), "shadow"),
+        ("kserve-knative", step(20), "first installation"),
+    ],
+)
+def test_what_the_page_says_does_not_work_does_not(
+    place: Place, writer: Callable[..., GitDelivery], router: str, wanted: Wanted, said: str
+) -> None:
+    charts = helms()
+    writer().deliver(wanted, "", why())
+    file = Person(place, "ada").folder / "releases/orders/release.yaml"
+    chart = str(ROOT / "helm/model-release")
+    done = charts.helm(
+        charts.helms()[-1], "template", "orders", chart, "--values", str(file), "--set", f"router={router}"
+    )
+    assert done.returncode != 0
+    assert said in done.stderr

@@ -10,7 +10,7 @@ from trimtab.adapters.cluster import EVENTS, MANAGER, Cluster, Conflict
 from trimtab.operator.accepting import LoopObject
 from trimtab.ports.turns import Turn
 
-_WARNINGS = ("reject", "roll-back", "training-failed", "monitoring-failed", "alarm", "refuse")
+_WARNINGS = ("reject", "roll-back", "training-failed", "monitoring-failed", "alarm", "refuse", "undelivered")
 _LONGEST_MESSAGE = 1024  # as the API server bounds it
 
 

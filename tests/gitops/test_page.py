@@ -1,0 +1,63 @@
+"""docs/gitops.md: its commands run, its document is a right one, its claims name what is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from charts import ROOT
+
+from trimtab.adapters.delivery.gitops import GitDelivery
+from trimtab.adapters.git import Credentials
+from trimtab.operator.following import from_environment
+from trimtab.ports.delivery import Served, Wanted, Why
+from trimtab.spec.read import check
+from trimtab.spec.release import GitOps
+
+PAGE = (ROOT / "docs" / "gitops.md").read_text()
+
+
+def _blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_repository_of_the_page_takes_a_release(tmp_path: Path) -> None:
+    (script,) = _blocks("sh")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GIT_CONFIG_NOSYSTEM": "1"}
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, env=environment, check=True, timeout=60, capture_output=True)
+    where = GitOps(repository=f"file://{tmp_path / 'releases.git'}", path="releases/orders")
+    git = GitDelivery(tmp_path / "cache", "orders", where, Credentials(), lambda bundle: f"s3://m/{bundle.name}")
+    assert git.deliver(Wanted(Served("1", "sha256:1", Path("1"))), "", Why()).champion == "1"
+
+
+def test_the_document_of_the_page_is_taken() -> None:
+    (text,) = _blocks("yaml")
+    document, problems = check(text.encode())
+    assert not problems
+    assert document is not None
+    assert document.spec.release.delivery == "gitops"
+
+
+def test_a_repository_secret_of_argo_cd_is_read(tmp_path: Path) -> None:
+    (line,) = [block for block in _blocks("console") if "create secret" in block]
+    for key, value in re.findall(r"--from-literal=(\w+)=(\S+)", line):
+        (tmp_path / key).write_text(value.strip('"'))
+    found = Credentials.read(tmp_path)
+    assert (found.url, found.username, found.password) == ("https://git.example/acme", "trimtab", "$TOKEN")
+    found.check("https://git.example/acme/releases.git")
+
+
+def test_names_of_files_and_variables_are_those_that_are_read() -> None:
+    assert (ROOT / "manifests/gitops/applicationset.yaml").is_file()
+    names = set(re.findall(r"`(TRIMTAB_[A-Z_]+)`", PAGE))
+    assert names == {"TRIMTAB_PROMETHEUS_URL", "TRIMTAB_GIT_SECRETS", "TRIMTAB_STORAGE_URI"}
+    found = from_environment(dict.fromkeys(names, "/x"))
+    assert (found.prometheus, str(found.secrets), found.storage_uri) == ("/x", "/x", "/x")
+
+
+@pytest.mark.parametrize("said", ["kserve-knative", "release.shadow: false", "git revert"])
+def test_limits_are_said(said: str) -> None:
+    assert said in PAGE
