@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from release_switches import UPGRADE
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "tests" / "contracts" / "published"  # what is always here
 CRDS = ROOT.parent / "shared" / "crds"
 TOOLS = Path(sys.prefix) / "helm"  # of the virtual environment
 CHARTS = ("trimtab", "model-release", "drift-monitor")
@@ -132,6 +134,7 @@ def custom_schemas() -> dict[tuple[str, str], Json]:
     from trimtab.spec import crd
 
     found = [json.loads(path.read_text()) for path in CRDS.glob("*.json")] if CRDS.is_dir() else []
+    found += [json.loads(gzip.decompress(path.read_bytes())) for path in PUBLISHED.glob("*.json.gz")]
     schemas = {}
     for one in [*found, crd.definition()]:
         for version in one["spec"]["versions"]:

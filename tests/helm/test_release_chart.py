@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shlex
 from pathlib import Path
 from typing import Any
@@ -225,3 +226,13 @@ def test_no_switch_of_another_runtime_or_router_is_left_over(executable: str) ->
         found = {one["kind"] for one in rendered(executable, CHART, values)} & kinds
         expected = wanted[values.get("router", "envoy")]
         assert found == expected - ({"ServingRuntime"} if "kserve.servingRuntime" in values else set()), name
+
+
+@pytest.mark.parametrize("router", [GATEWAY, STANDARD, KNATIVE])
+def test_the_rules_of_published_kinds_are_kept(executable: str, router: Json) -> None:
+    """The CEL rules too, which a schema alone does not judge."""
+    judge = runpy.run_path(str(ROOT / "tests/contracts/published_crds.py"))
+    name = judge["HTTP_ROUTES"] if router is GATEWAY else judge["INFERENCE_SERVICES"]
+    kind = "HTTPRoute" if router is GATEWAY else "InferenceService"
+    for values in (CHAMPION, BOTH, SPLIT):
+        assert judge["broken"](_named(_release(executable, {**values, **router}), kind, "r"), name) == []
