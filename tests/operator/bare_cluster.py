@@ -124,9 +124,21 @@ class BareCluster:
         found = self.api.objects(f"{paths[kind]}/namespaces/default/{kind}?labelSelector=trimtab.dev/role={role}")
         return [one["metadata"]["name"] for one in found]
 
+    def events(self) -> list[dict[str, Any]]:
+        """What was told."""
+        return self.api.objects("/api/v1/namespaces/default/events")
+
+    def asked(self) -> set[tuple[str, str, str]]:
+        """(group, resource, verb) of every call of an operator."""
+        return {
+            (call.group, f"{call.plural}/{call.subresource}".rstrip("/"), call.verb)
+            for call in list(self.api.calls)
+            if call.plural and ("OpenAPI" in call.agent or "kopf" in call.agent)
+        }
+
     def reasons(self) -> list[str]:
         """What was decided, by the events."""
-        return [one["reason"] for one in self.api.objects("/api/v1/namespaces/default/events")]
+        return [one["reason"] for one in self.events()]
 
     def door(self) -> str:
         """host:port of the router's Service, or ""."""

@@ -1,18 +1,22 @@
 """The whole loop on a bare cluster: kubectl apply, and then it trains, serves, watches, retrains and releases."""
 
 import copy
+import json
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip("kopf", reason="kopf is not installed")
 
-from bare_cluster import LOOP, BareCluster, Clients
+from bare_cluster import LOOP, SERVER_IMAGE, BareCluster, Clients
 from operator_product import LOOPS
 
+from trimtab.testing.envoy_world import ask
+from trimtab.testing.kubernetes.faults import Fault
 from trimtab.testing.kubernetes.widgets import until
 
 
@@ -64,3 +68,123 @@ def test_a_loop_lives_on_a_bare_cluster_though_its_operator_is_killed(tmp_path: 
         assert "RollBack" not in reasons
         assert cluster.status()["phase"] == "Serving"
         assert not cluster.node.troubles
+
+
+def served(cluster: BareCluster) -> None:
+    """Version 1 serves, and requests and labels come through."""
+    cluster.give_rows()
+    cluster.start()
+    cluster.api.request("POST", LOOPS, copy.deepcopy(LOOP))
+    wait(cluster, serving(cluster, "1"))
+    wait(cluster, lambda: answered(cluster))
+
+
+def answered(cluster: BareCluster) -> bool:
+    body = json.dumps({"instances": [{"x": 1.0, "noise": 0.0}]}).encode()
+    try:
+        status, answer, _ = ask(cluster.door(), "POST", "/v1/models/signs:predict", body)
+        labels = ask(cluster.door(), "POST", "/v1/feedback", b"{}", headers={"content-type": "application/json"})[0]
+    except (OSError, ValueError):
+        return False
+    # Refused by the collector, and not by the router for want of one.
+    return status == 200 and answer["predictions"] == ["plus"] and labels in (400, 422)
+
+
+def wish(cluster: BareCluster, kind: str) -> None:
+    """As a person does with `kubectl annotate`."""
+    body = {"metadata": {"annotations": {"trimtab.dev/wish": kind}}}
+    cluster.api.request("PATCH", f"{LOOPS}/signs", body, "application/merge-patch+json")
+
+
+@pytest.mark.local
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_image_that_cannot_be_pulled_is_rolled_back_and_an_edit_in_between_harms_nothing(tmp_path: Path) -> None:
+    with BareCluster(tmp_path, TRIMTAB_SERVER_SECONDS="8") as cluster:
+        served(cluster)
+        with Clients(cluster) as clients:
+            wait(cluster, lambda: clients.answers["1"] > 10)
+            clients.lost.clear()
+            cluster.images.remove(SERVER_IMAGE)
+            wish(cluster, "retrain")
+            wait(cluster, lambda: cluster.status().get("challenger") == "2")
+            edit = {"spec": {"release": {"steps": [10, 50]}}}
+            cluster.api.request("PATCH", f"{LOOPS}/signs", edit, "application/merge-patch+json")
+            wait(cluster, lambda: "RollBack" in cluster.reasons())
+            wait(cluster, lambda: cluster.status()["observedGeneration"] == 2)
+            (said,) = [one["message"] for one in cluster.events() if one["reason"] == "RollBack"]
+            assert "ImagePullBackOff" in said
+            assert SERVER_IMAGE in said
+            wait(cluster, lambda: len(cluster.named("deployments", "model")) == 1, 60)
+            before = clients.answers["1"]
+            wait(cluster, lambda: clients.answers["1"] > before + 20)
+        assert not clients.lost
+        assert set(clients.answers) == {"1"}
+        assert cluster.status()["champion"] == "1"
+
+
+@pytest.mark.local
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_loop_that_is_deleted_while_it_trains_serves_on_and_may_come_back_or_go(tmp_path: Path) -> None:
+    with BareCluster(tmp_path) as cluster:
+        served(cluster)
+        runs = set(cluster.named("jobs", "job"))
+        wish(cluster, "retrain")
+        wait(cluster, lambda: bool(set(cluster.named("jobs", "job")) - runs))
+        cluster.api.request("DELETE", f"{LOOPS}/signs")
+        wait(cluster, lambda: not cluster.api.objects(LOOPS))
+        wait(cluster, lambda: not cluster.named("jobs", "job") and not cluster.node.of("signs-run"))
+        assert answered(cluster)
+        cluster.api.request("POST", LOOPS, copy.deepcopy(LOOP))
+        wait(cluster, lambda: "Promote" in cluster.reasons() and cluster.status().get("champion") in ("1", "2"))
+        assert answered(cluster)
+        note = {"metadata": {"annotations": {"trimtab.dev/on-delete": "remove"}}}
+        cluster.api.request("PATCH", f"{LOOPS}/signs", note, "application/merge-patch+json")
+        cluster.api.request("DELETE", f"{LOOPS}/signs")
+        wait(cluster, lambda: not cluster.api.objects(LOOPS))
+        wait(cluster, lambda: not cluster.api.objects("/api/v1/pods"))
+        assert not cluster.api.objects("/apis/apps/v1/deployments")
+        assert not cluster.api.objects("/api/v1/services")
+        assert not cluster.api.objects("/api/v1/configmaps")
+        assert (cluster.volume / "default" / "signs" / "artifacts").is_dir()  # what was learned is not thrown away
+        assert cluster.asked() <= rights()
+
+
+@pytest.mark.local
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_api_server_that_errs_at_every_turn_is_outlasted(tmp_path: Path) -> None:
+    with BareCluster(tmp_path) as cluster:
+        writes = ("create", "update", "patch", "delete")
+        ours = ("jobs", "deployments", "services", "configmaps", "pods", "modelloops")
+        for code, nth in ((409, 5), (429, 7), (500, 11)):
+            cluster.api.faults.add(
+                Fault(lambda call, nth=nth: call.plural in ours and call.number % nth == 0, code=code)  # type: ignore[misc]
+            )
+        cluster.api.faults.add(Fault(lambda call: call.verb in writes and call.number % 13 == 0, "abort after"))
+        cluster.give_rows()
+        cluster.start()
+        cluster.api.request("POST", LOOPS, copy.deepcopy(LOOP))
+        wait(cluster, lambda: bool(cluster.named("jobs", "job")))
+        cluster.api.expire()  # 410 Gone to whoever watches from before
+        cluster.api.cut()
+        wait(cluster, serving(cluster, "1"), 240)
+        cluster.api.faults.clear()
+        wait(cluster, lambda: answered(cluster))
+        assert len(cluster.named("jobs", "job")) <= 2  # the training, and perhaps a first look at the data since
+        assert cluster.reasons().count("Promote") == 1
+
+
+def rights() -> set[tuple[str, str, str]]:
+    """(group, resource, verb) of what the chart lets the operator do in a namespace and with its lease."""
+    text = (Path(__file__).parents[2] / "helm/trimtab/templates/_rules.tpl").read_text()
+    plain = [line for line in text.splitlines() if "{{" not in line]
+    lease = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update"]}]
+    return {
+        (group, resource, verb)
+        for rule in [*yaml.safe_load("\n".join(plain)), *lease]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
