@@ -165,7 +165,7 @@ def _schedule(every: timedelta, state: LoopState, now: datetime) -> Iterator[Con
     last = state.last_training or state.champion_since
     if last is None or now - last < every:
         return
-    sentence = f"{lasting(every)} have passed since the last training, and the schedule wants no more"
+    sentence = f"{lasting(every)} have passed since the last training: the schedule asks for one"
     yield Condition("schedule", "schedule", sentence, {"due": (last + every).isoformat()}, now)
 
 
