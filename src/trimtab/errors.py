@@ -13,6 +13,7 @@
     ├── TurnTaken                              another controller committed this turn first
     ├── DeliveryFailed                         the repository of releases cannot be read or written
     ├── DeliveryConflict                       somebody else changed what the loop delivers: it is left alone
+    ├── StoreFailed                            the object store did not do what it was asked to
     └── StorageFull                            a record could not be made durable
 
 Every message states the rule, the value found and the next step.
@@ -71,3 +72,7 @@ class DeliveryConflict(TrimtabError):
 
 class StorageFull(TrimtabError):
     """A record could not be made durable."""
+
+
+class StoreFailed(TrimtabError):
+    """The object store did not do what was asked of it; tried again later, it may."""

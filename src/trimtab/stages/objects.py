@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trimtab.errors import Refused, TrimtabError
+from trimtab.errors import Refused, StoreFailed
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, S3FileSystem
@@ -22,10 +22,6 @@ S3 = "s3://"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 _CONNECT_SECONDS, _REQUEST_SECONDS, _TRIES = 3.0, 30.0, 3
 _CODE = re.compile(r"AWS Error ([A-Z_]+)|(Bucket '[^']*' not found)")
-
-
-class StoreFailed(TrimtabError):
-    """The object store did not do what was asked of it; tried again later, it may."""
 
 
 def is_remote(path: str) -> bool:

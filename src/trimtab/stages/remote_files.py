@@ -9,8 +9,8 @@ import tempfile
 import weakref
 from pathlib import Path
 
-from trimtab.errors import DataRefused, Refused
-from trimtab.stages.objects import Objects, Place, StoreFailed, place
+from trimtab.errors import DataRefused, Refused, StoreFailed
+from trimtab.stages.objects import Objects, Place, place
 
 _WILD = re.compile(r"[*?\[]")
 
