@@ -67,6 +67,10 @@ def rendered(executable: str, chart: str, values: Json) -> tuple[Json, ...]:
     return _rendered(executable, chart, json.dumps(values, sort_keys=True))
 
 
+def by_name(objects: tuple[Json, ...]) -> dict[tuple[str, str, str], Json]:
+    return {(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]): one for one in objects}
+
+
 def refusal(executable: str, chart: str, values: Json) -> str:
     """What helm says when it refuses the values."""
     done = template(executable, chart, values)
@@ -143,23 +147,29 @@ def custom_schemas() -> dict[tuple[str, str], Json]:
     return schemas
 
 
-def invalid(one: Json, version: str) -> list[str]:
+def invalid(one: Json, version: str) -> tuple[str, ...]:
     """Why an API server of this version would refuse the object, unknown fields among it."""
+    return _invalid(json.dumps(one, sort_keys=True), version)
+
+
+@functools.cache
+def _invalid(text: str, version: str) -> tuple[str, ...]:
     import kubernetes_validate
 
+    one: Json = json.loads(text)
     if one["kind"] == "CustomResourceDefinition":
-        return []  # tests/crd judges it
+        return ()  # tests/crd judges it
     schema = custom_schemas().get((one["apiVersion"], one["kind"]))
     if schema is not None:
         errors = [error.message for error in jsonschema.Draft4Validator(schema).iter_errors(one)]
-        return errors + [f"unknown field {path}" for path in _unknown(one, schema)]
+        return (*errors, *(f"unknown field {path}" for path in _unknown(one, schema)))
     if "." in one["apiVersion"].partition("/")[0] and not one["apiVersion"].partition("/")[0].endswith(".k8s.io"):
         pytest.skip(f"the schema of {one['kind']} is not here ({CRDS})")
     try:
         kubernetes_validate.validate(one, version, strict=True)
     except (kubernetes_validate.ValidationError, kubernetes_validate.InvalidSchemaError) as error:
-        return [str(error)]
-    return []
+        return (str(error),)
+    return ()
 
 
 def _unknown(value: Any, schema: Json, path: str = "") -> Iterator[str]:

@@ -20,25 +20,25 @@ Json = dict[str, Any]
 CHART = "drift-monitor"
 
 
-def _pod(executable: str, values: Json) -> Json:
-    (job,) = of_kind(rendered(executable, CHART, values), "CronJob")
+def _pod(a_helm: str, values: Json) -> Json:
+    (job,) = of_kind(rendered(a_helm, CHART, values), "CronJob")
     return dict(job["spec"]["jobTemplate"]["spec"]["template"]["spec"])
 
 
-def _arguments(executable: str, values: Json) -> list[str]:
-    return list(_pod(executable, values)["containers"][0]["args"])
+def _arguments(a_helm: str, values: Json) -> list[str]:
+    return list(_pod(a_helm, values)["containers"][0]["args"])
 
 
 @pytest.mark.local
-def test_the_pods_command_runs(executable: str, tmp_path: Path) -> None:
+def test_the_pods_command_runs(a_helm: str, tmp_path: Path) -> None:
     made = bundles.make(tmp_path / "bundle")
     document = made.document.model_dump_json(by_alias=True, exclude_none=True)
     values = {**WATCHED, "champion.digest": made.digest, "loop.document": document, "reports.keep": 3}
-    objects = rendered(executable, CHART, values)
+    objects = rendered(a_helm, CHART, values)
     (loop,) = of_kind(objects, "ConfigMap")
     (tmp_path / "loop.yaml").write_text(loop["data"]["loop.yaml"])
     mounted = {"/etc/trimtab": tmp_path, "/var/lib/trimtab": tmp_path / "state", "/mnt/models": made.folder}
-    container = _pod(executable, values)["containers"][0]
+    container = _pod(a_helm, values)["containers"][0]
     assert {one["mountPath"] for one in container["volumeMounts"]} == {*mounted, "/mnt/logs", "/tmp"}
     given = container["args"]
     for path, here in {**mounted, "/mnt/logs": tmp_path / "logs"}.items():
@@ -51,7 +51,7 @@ def test_the_pods_command_runs(executable: str, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "state" / STATE).read_text())["champion"] == "1"
 
 
-def test_each_trigger_is_one_option(executable: str) -> None:
+def test_each_trigger_is_one_option(a_helm: str) -> None:
     kinds = ("--submit", "--wish", "--webhook")
     for values, wanted in (
         (WATCHED, []),
@@ -59,15 +59,15 @@ def test_each_trigger_is_one_option(executable: str) -> None:
         (WISH, [f"--wish={NAMESPACE}/orders"]),
         (HOOK, ["--webhook=https://ci.example.com/retrain"]),
     ):
-        assert [one for one in _arguments(executable, values) if one.startswith(kinds)] == wanted
+        assert [one for one in _arguments(a_helm, values) if one.startswith(kinds)] == wanted
 
 
-def test_only_a_wish_goes_through_the_api_server(executable: str) -> None:
+def test_only_a_wish_goes_through_the_api_server(a_helm: str) -> None:
     for values in (WATCHED, KFP, HOOK):
-        assert _pod(executable, values)["automountServiceAccountToken"] is False
-        assert not of_kind(rendered(executable, CHART, values), "Role")
-    assert _pod(executable, WISH)["automountServiceAccountToken"] is True
-    (role,) = of_kind(rendered(executable, CHART, WISH), "Role")
+        assert _pod(a_helm, values)["automountServiceAccountToken"] is False
+        assert not of_kind(rendered(a_helm, CHART, values), "Role")
+    assert _pod(a_helm, WISH)["automountServiceAccountToken"] is True
+    (role,) = of_kind(rendered(a_helm, CHART, WISH), "Role")
     name = ConfigMapTurns(None, NAMESPACE, "orders").name  # type: ignore[arg-type]
     assert role["rules"] == [
         {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [name], "verbs": ["get", "update"]},
@@ -75,9 +75,9 @@ def test_only_a_wish_goes_through_the_api_server(executable: str) -> None:
     ]
 
 
-def test_it_calls_nobody_unless_it_must(executable: str) -> None:
+def test_it_calls_nobody_unless_it_must(a_helm: str) -> None:
     def egress(values: Json) -> Any:
-        (policy,) = of_kind(rendered(executable, CHART, values), "NetworkPolicy")
+        (policy,) = of_kind(rendered(a_helm, CHART, values), "NetworkPolicy")
         assert policy["spec"]["ingress"] == []
         return policy["spec"]["egress"]
 
@@ -86,10 +86,10 @@ def test_it_calls_nobody_unless_it_must(executable: str) -> None:
     assert egress(KFP) != []
 
 
-def test_it_runs_beside_the_collector_of_the_chart_trimtab(executable: str) -> None:
-    (term,) = _pod(executable, WATCHED)["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+def test_it_runs_beside_the_collector_of_the_chart_trimtab(a_helm: str) -> None:
+    (term,) = _pod(a_helm, WATCHED)["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     wanted = term["labelSelector"]["matchLabels"].items()
-    chart = rendered(executable, "trimtab", {"collector.enabled": True})
+    chart = rendered(a_helm, "trimtab", {"collector.enabled": True})
     pods = {
         one["metadata"]["name"]: one["spec"]["template"]["metadata"]["labels"] for one in of_kind(chart, "Deployment")
     }
@@ -98,12 +98,12 @@ def test_it_runs_beside_the_collector_of_the_chart_trimtab(executable: str) -> N
     assert "r-trimtab-collector" in [one["metadata"]["name"] for one in of_kind(chart, "PersistentVolumeClaim")]
 
 
-def test_logs_and_bundle_are_only_read(executable: str) -> None:
-    mounts = {one["name"]: one for one in _pod(executable, WATCHED)["containers"][0]["volumeMounts"]}
+def test_logs_and_bundle_are_only_read(a_helm: str) -> None:
+    mounts = {one["name"]: one for one in _pod(a_helm, WATCHED)["containers"][0]["volumeMounts"]}
     assert mounts["bundle"]["subPath"] == "orders/1"
     assert all(mounts[name]["readOnly"] for name in ("bundle", "logs", "loop"))
 
 
-def test_reports_stay_when_the_release_goes(executable: str) -> None:
-    (claim,) = of_kind(rendered(executable, CHART, WATCHED), "PersistentVolumeClaim")
+def test_reports_stay_when_the_release_goes(a_helm: str) -> None:
+    (claim,) = of_kind(rendered(a_helm, CHART, WATCHED), "PersistentVolumeClaim")
     assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"

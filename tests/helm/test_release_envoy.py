@@ -24,8 +24,8 @@ PROMOTED = {key.replace("challenger", "champion"): value for key, value in CHALL
 
 
 @pytest.fixture
-def pod(tmp_path: Path, executable: str) -> Iterator[RenderedEnvoy]:
-    pod = RenderedEnvoy(tmp_path, executable)
+def pod(tmp_path: Path, a_helm: str) -> Iterator[RenderedEnvoy]:
+    pod = RenderedEnvoy(tmp_path, a_helm)
     yield pod
     pod.close()
 
@@ -48,8 +48,8 @@ def test_the_pieces_are_fresh() -> None:
 
 
 @pytest.mark.parametrize("switch", BY_ENVOY)
-def test_envoy_takes_it(executable: str, switch: str, tmp_path: Path) -> None:
-    files = configuration(executable, RELEASE[switch])
+def test_envoy_takes_it(a_helm: str, switch: str, tmp_path: Path) -> None:
+    files = configuration(a_helm, RELEASE[switch])
     assert not re.findall("@[A-Z_]+@", json.dumps(files))
     (tmp_path / "envoy.json").write_text(json.dumps(whole(files)))
     done = subprocess.run(
@@ -154,11 +154,11 @@ def test_only_predictions_health_and_two_pages_of_the_admin_are_let_through(pod:
         assert int(done.stdout) == wanted, path
 
 
-def test_a_pod_that_is_stopped_lets_its_clients_go(pod: RenderedEnvoy, executable: str) -> None:
+def test_a_pod_that_is_stopped_lets_its_clients_go(pod: RenderedEnvoy, a_helm: str) -> None:
     pod.server("1")
     pod.apply(CHAMPION)
     assert "connection" not in ask(pod.address, "POST", "/v1/models/m:predict")[2]
-    *command, script = container(executable, {**CHAMPION, "drainSeconds": 0})["lifecycle"]["preStop"]["exec"]["command"]
+    *command, script = container(a_helm, {**CHAMPION, "drainSeconds": 0})["lifecycle"]["preStop"]["exec"]["command"]
     subprocess.run([*command, script.replace("9901", str(pod.admin_port))], timeout=20, check=True)
     status, _, headers = ask(pod.address, "POST", "/v1/models/m:predict")
     assert (status, headers["connection"]) == (200, "close")
