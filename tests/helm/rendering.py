@@ -147,9 +147,9 @@ def custom_schemas() -> dict[tuple[str, str], Json]:
     return schemas
 
 
-def invalid(one: Json, version: str) -> tuple[str, ...]:
+def invalid(one: Json, version: str) -> list[str]:
     """Why an API server of this version would refuse the object, unknown fields among it."""
-    return _invalid(json.dumps(one, sort_keys=True), version)
+    return list(_invalid(json.dumps(one, sort_keys=True), version))
 
 
 @functools.cache
