@@ -67,9 +67,15 @@ def test_credentials_go_only_where_they_belong(tmp_path: Path) -> None:
     mine = _secret(tmp_path / "s", "https://git.example/acme/", "x")
     for url in ("https://git.example/acme/releases.git", "https://git.example/acme"):
         Git(tmp_path / "a", url, mine)
-    for url in ("https://evil.example/acme", "https://git.example/acme-evil/x", "http://git.example/acme/x"):
+    up = "https://git.example/acme/../other"
+    for url in ("https://evil.example/acme", "https://git.example/acme-evil/x", "http://git.example/acme/x", up):
         with pytest.raises(Refused, match="name another `secret`"):
             Git(tmp_path / "a", url, mine)
+    whole = Credentials("https://git.example")
+    whole.check("https://git.example/acme/x.git")
+    for url in ("https://git.example.evil.org/x", "https://git.example@evil.org/x", "https://git.example:444/x"):
+        with pytest.raises(Refused):
+            whole.check(url)
     (tmp_path / "s" / "url").unlink()
     with pytest.raises(Refused, match="holds no `url`"):
         Credentials.read(tmp_path / "s")
@@ -105,6 +111,13 @@ def test_a_repository_that_is_silent_is_given_up_with_all_of_git(place: Place, w
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         git = writer(f"http://127.0.0.1:{mute.getsockname()[1]}/r", timeout_seconds=0.5)
+        now = [100.0]
+        git._repository._git._clock = lambda: now[0]
+        with pytest.raises(DeliveryFailed, match=r"did not answer in 0 s \(git fetch\)"):
+            git.deliver(ALONE, "", why())
+        with pytest.raises(DeliveryFailed, match="it is asked again in 2 s"):
+            git.deliver(ALONE, "", why())
+        now[0] += 1.6
         with pytest.raises(DeliveryFailed, match=r"did not answer in 0 s \(git fetch\)"):
             git.deliver(ALONE, "", why())
 

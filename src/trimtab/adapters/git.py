@@ -11,7 +11,8 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from trimtab.errors import DeliveryFailed, Refused
 
 _PROTOCOLS = "file:git:http:https:ssh"
+_SILENT_TIMES = 3  # the time that was waited in vain is the time that nobody asks, so many times over
 _ASKPASS = """#!/bin/sh
 case "$1" in
   Username*) printf '%s\\n' "$TRIMTAB_GIT_USERNAME" ;;
@@ -65,7 +67,8 @@ class Credentials:
         """Raise Refused for an address that they must not be sent to."""
         start = self.url.rstrip("/").removesuffix(".git")
         rest = repository.removeprefix(start)
-        if self.url and (rest == repository or rest[:1] not in ("", "/", ".")):
+        inside = rest in ("", ".git") or rest.startswith(("/", ".git/"))
+        if self.url and (rest == repository or not inside or "/../" in f"{rest}/"):
             raise Refused(f"the credentials are for {self.url}, not for {repository}: name another `secret`")
 
 
@@ -81,9 +84,16 @@ def plain(text: object, longest: int = 300) -> str:
 class Git:
     """Runs git in a bare repository of its own at `folder`."""
 
-    def __init__(self, folder: Path, repository: str, credentials: Credentials, timeout_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        repository: str,
+        credentials: Credentials,
+        timeout_seconds: float = 20.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.folder, self.repository, self._timeout_seconds = folder, repository, timeout_seconds
-        self._credentials = credentials
+        self._credentials, self._clock, self._silent_until = credentials, clock, 0.0
         credentials.check(repository)
         self.host = urlsplit(repository).hostname or repository
 
@@ -98,6 +108,9 @@ class Git:
         self, *arguments: str, text: str = "", more: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run it whatever comes of it; raises DeliveryFailed if it does not end in time."""
+        left = self._silent_until - self._clock()
+        if left > 0:  # a host that is silent must not keep the turns of other loops waiting
+            raise DeliveryFailed(f"the repository at {self.host} did not answer; it is asked again in {left:.0f} s")
         command = ["git", "--git-dir", str(self.folder), *arguments]
         environment = {**self._environment(), **(more or {})}
         try:
@@ -108,6 +121,7 @@ class Git:
             out, err = process.communicate(text, timeout=self._timeout_seconds)
         except subprocess.TimeoutExpired:
             self._end(process)
+            self._silent_until = self._clock() + _SILENT_TIMES * self._timeout_seconds
             raise DeliveryFailed(
                 f"the repository at {self.host} did not answer in {self._timeout_seconds:.0f} s (git {arguments[0]})"
             ) from None

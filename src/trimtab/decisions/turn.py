@@ -144,7 +144,8 @@ def _release(spec: LoopSpec, state: LoopState, observed: Observed) -> tuple[Loop
     if move.action == "hold":
         state = replace(state, release=move.release)
         return state, (decision,) if move.worth_saying else (), move.sentence
-    if move.action == "promote" and approval.wanted(spec):
+    asked = state.proposal is not None and state.proposal.kind == "promote"
+    if approval.wanted(spec) and (move.action == "promote" or (asked and move.action == "step")):
         return _ask_promotion(state, observed, decision)
     if move.action == "promote":
         helped = judge_merit(spec.release, observed.comparison).helps

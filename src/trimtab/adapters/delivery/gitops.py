@@ -33,7 +33,7 @@ class GitDelivery:
         credentials: Credentials,
         uri: Callable[[Path], str],
         requests: Requests | None = None,
-        timeout_seconds: float = 60.0,
+        timeout_seconds: float = 20.0,
     ) -> None:
         """`folder` is the loop's own and may be lost. `uri`: where pods find a bundle."""
         folder.mkdir(parents=True, exist_ok=True)
