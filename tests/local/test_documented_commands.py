@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.local, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-ELSEWHERE = {"docs/engine.md": "tests/engine"}  # pages whose commands have tests of their own
+# pages whose commands have tests of their own
+ELSEWHERE = {"docs/engine.md": "tests/engine", "docs/kubernetes.md": "tests/operator/test_kubernetes_page.py"}
 
 
 def commands(page: str) -> Iterator[str]:

@@ -49,15 +49,19 @@ class Deployments:
     def look(self) -> Found:
         """What is there."""
         namespace, selector = self._place.namespace, self._place.selector(self._role)
-        pods: dict[str, list[Json]] = {}
-        for pod in self._cluster.list(PODS, namespace, selector):
-            if "deletionTimestamp" not in pod["metadata"]:
-                pods.setdefault(str((pod["metadata"].get("labels") or {}).get(self.NAME)), []).append(pod)
         return Found(
             _named(self._cluster.list(DEPLOYMENTS, namespace, selector)),
             _named(self._cluster.list(SERVICES, namespace, selector)),
-            pods,
+            self.pods(),
         )
+
+    def pods(self) -> dict[str, list[Json]]:
+        """Pods that are not on their way out, by the name of their Deployment."""
+        found: dict[str, list[Json]] = {}
+        for pod in self._cluster.list(PODS, self._place.namespace, self._place.selector(self._role)):
+            if "deletionTimestamp" not in pod["metadata"]:
+                found.setdefault(str((pod["metadata"].get("labels") or {}).get(self.NAME)), []).append(pod)
+        return found
 
     def ensure(
         self,

@@ -148,7 +148,7 @@ class EnvoyDeployment:
 
     def _let_look(self, files: Files) -> None:
         edition = f"{files.clusters_edition}-{files.routes_edition}"
-        for pod in self._deployments.look().pods.get(self._name, ()):
+        for pod in self._deployments.pods().get(self._name, ()):
             try:
                 change = {"metadata": {"annotations": {CONFIG: edition}}}
                 self._cluster.merge(PODS, self._place.namespace, pod["metadata"]["name"], change)
@@ -157,7 +157,7 @@ class EnvoyDeployment:
                     log.warning("%s: the pod was not told of its new routes: %s", self._name, error)
 
     def _taken(self, files: Files) -> bool:
-        """Whether every pod that takes requests uses these files, within the time given; `pending` says who does not."""
+        """Whether every pod that takes requests uses these files, within the time given; `pending` says who not."""
         give_up = time.monotonic() + self._patience_seconds
         while True:
             self.pending = self._behind(files)
@@ -178,7 +178,7 @@ class EnvoyDeployment:
         return ""
 
     def _ready_pods(self) -> list[Json]:
-        return [pod for pod in self._deployments.look().pods.get(self._name, ()) if _is_ready(pod)]
+        return [pod for pod in self._deployments.pods().get(self._name, ()) if _is_ready(pod)]
 
     def _make(self) -> None:
         found: Found = self._deployments.look()
