@@ -143,9 +143,10 @@ class RenderedEnvoy:
         target = self.servers.targets.get(version)
         if target is None:
             return endpoint  # a name that nobody resolves
-        host, _, port = target.address.rpartition(":")
-        made: Json = {"address": {"socket_address": {"address": host, "port_value": int(port)}}}
-        return {**made, "health_check_config": {"port_value": int(port)}}
+        http = int(target.address.rpartition(":")[2])
+        port = http if found["port_value"] == 8080 else int(target.grpc_address.rpartition(":")[2] or http)
+        made: Json = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}
+        return {**made, "health_check_config": {"port_value": http}}
 
     def close(self) -> None:
         """End every process."""

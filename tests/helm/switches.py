@@ -35,6 +35,7 @@ TRIMTAB: dict[str, Json] = {
         "collector.nodeSelector": {"kubernetes.io/arch": "amd64"},
         "collector.tolerations": [{"key": "ml", "operator": "Exists"}],
     },
+    "git secrets": {"operator.gitSecrets": ["releases", "team-b"]},
     "no collector": {"collector.enabled": False, "prometheus.serviceMonitor": True},
     "collector": {"collector.enabled": True, "prometheus.serviceMonitor": True},
     "collector in memory": {
