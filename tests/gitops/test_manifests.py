@@ -12,6 +12,7 @@ from charts import ROOT, helms, rendering
 from deliveries import served, step, why
 
 from trimtab.adapters.delivery.gitops import GitDelivery
+from trimtab.operator.following import FollowingSettings, from_environment
 from trimtab.ports.delivery import Wanted
 from trimtab.testing.git_places import Person, Place
 
@@ -126,3 +127,16 @@ def test_what_the_page_says_does_not_work_does_not(
     )
     assert done.returncode != 0
     assert said in done.stderr
+
+
+def test_the_operator_s_chart_mounts_the_secrets_where_they_are_looked_for() -> None:
+    charts = helms()
+    rendered = charts.rendered(charts.helms()[-1], "trimtab", {"operator.gitSecrets": ["releases"]})
+    (operator,) = [one for one in charts.of_kind(rendered, "Deployment") if one["metadata"]["name"].endswith("trimtab")]
+    spec = operator["spec"]["template"]["spec"]
+    (volume,) = [one["name"] for one in spec["volumes"] if one.get("secret", {}).get("secretName") == "releases"]
+    (mount,) = [one for one in spec["containers"][0]["volumeMounts"] if one["name"] == volume]
+    assert mount["mountPath"] == str(FollowingSettings().secrets / "releases")
+    assert mount["readOnly"]
+    told = {one["name"]: one.get("value") for one in spec["containers"][0]["env"]}
+    assert from_environment({name: value for name, value in told.items() if value}).storage_uri.startswith("pvc://")
