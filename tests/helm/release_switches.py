@@ -93,6 +93,7 @@ RELEASE: dict[str, Json] = {
         "networkPolicy.enabled": False,
     },
     "standard, a runtime that is there": {**SPLIT, **STANDARD, "kserve.servingRuntime": "trimtab-kserve"},
+    "standard, arguments": {**CHAMPION, **STANDARD, "kserve.servingRuntime": "trimtab-kserve", "args": ["--no-scores"]},
     "standard, its image": {**SPLIT, **STANDARD, "kserve.servingRuntime": "trimtab-kserve", "image.tag": "0.2.0"},
     "standard, sklearn": {**SPLIT, **STANDARD, "runtime": "mlserver", "kserve.format": "sklearn"},
     "knative, champion": {**CHAMPION, **KNATIVE},

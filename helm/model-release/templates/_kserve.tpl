@@ -23,9 +23,13 @@ model:
   {{- with .uri }}
   storageUri: {{ . }}
   {{- end }}
-  {{- if and $existing (eq $v.runtime "kserve") }}
-  # Behind the runtime's own arguments, where the last one counts: its name would be that of the object.
-  args: [--name={{ include "model-release.model" .root }}]
+  {{- $args := $v.args }}
+  {{- if eq $v.runtime "kserve" }}
+  {{- /* Behind the runtime's own arguments, where the last one counts: its name would be that of the object. */}}
+  {{- $args = concat (list (printf "--name=%s" (include "model-release.model" .root))) $args }}
+  {{- end }}
+  {{- if and $existing $args }}
+  args: {{- toYaml $args | nindent 4 }}
   {{- end }}
   {{- if and $existing (or $v.image.repository $v.image.tag $v.image.digest) }}
   image: {{ include "model-release.image" .root }}
