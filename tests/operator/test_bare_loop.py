@@ -158,11 +158,15 @@ def test_an_api_server_that_errs_at_every_turn_is_outlasted(tmp_path: Path) -> N
     with BareCluster(tmp_path) as cluster:
         writes = ("create", "update", "patch", "delete")
         ours = ("jobs", "deployments", "services", "configmaps", "pods", "modelloops")
-        for code, nth in ((409, 5), (429, 7), (500, 11)):
-            cluster.api.faults.add(
-                Fault(lambda call, nth=nth: call.plural in ours and call.number % nth == 0, code=code)  # type: ignore[misc]
-            )
-        cluster.api.faults.add(Fault(lambda call: call.verb in writes and call.number % 13 == 0, "abort after"))
+        hits = [(429, 6), (500, 11)]  # every so many calls; these are asked again
+        faults = [
+            Fault(lambda call, nth=nth: call.plural in ours and call.number % nth == 0, code=code, times=15)  # type: ignore[misc]
+            for code, nth in hits
+        ]
+        faults.append(Fault(lambda call: call.plural in ours[:4] and call.verb in writes, code=409, times=4))
+        faults.append(Fault(lambda call: call.verb in writes and call.number % 5 == 0, "abort after", times=6))
+        for fault in faults:
+            cluster.api.faults.add(fault)
         cluster.give_rows()
         cluster.start()
         cluster.api.request("POST", LOOPS, copy.deepcopy(LOOP))
@@ -170,7 +174,7 @@ def test_an_api_server_that_errs_at_every_turn_is_outlasted(tmp_path: Path) -> N
         cluster.api.expire()  # 410 Gone to whoever watches from before
         cluster.api.cut()
         wait(cluster, serving(cluster, "1"), 240)
-        cluster.api.faults.clear()
+        assert [fault.happened for fault in faults] == [15, 15, 4, 6]
         wait(cluster, lambda: answered(cluster))
         assert len(cluster.named("jobs", "job")) <= 2  # the training, and perhaps a first look at the data since
         assert cluster.reasons().count("Promote") == 1

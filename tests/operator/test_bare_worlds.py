@@ -1,0 +1,79 @@
+"""What of a document and of the operator's environment is refused on a bare cluster, and with which words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from operator_product import SPEC
+
+from trimtab.errors import Refused, TrimtabError
+from trimtab.operator.accepting import LoopObject
+from trimtab.operator.bare import BareSettings, from_environment
+from trimtab.operator.worlds import BareWorlds, refuse_source
+from trimtab.spec.document import ModelLoop
+from trimtab.spec.read import loads
+
+
+def document(**source: str) -> ModelLoop:
+    data = {**SPEC["data"], "source": source}  # type: ignore[dict-item]
+    head = {"apiVersion": "trimtab.dev/v1alpha1", "kind": "ModelLoop", "metadata": {"name": "m"}}
+    return loads(json.dumps({**head, "spec": {**SPEC, "data": data}}))
+
+
+def settings(volume: Path) -> BareSettings:
+    return BareSettings(image="i:1", claim="disk", namespace="models", volume=volume)
+
+
+ABOUT = LoopObject("models", "m", "uid")
+
+
+@pytest.mark.parametrize(
+    "path", ["../other/rows.csv", "a/../../x.csv", "/etc/passwd", "/var/lib/trimtab/models/x/r.csv"]
+)
+def test_files_outside_the_loops_folder_are_refused(path: str, tmp_path: Path) -> None:
+    place = settings(tmp_path).place(ABOUT)
+    with pytest.raises(Refused, match="nothing but its folder"):
+        refuse_source(document(path=path), place, lambda: True)
+
+
+def test_missing_rows_are_named_with_the_command_and_stop_nothing_that_serves(tmp_path: Path) -> None:
+    place = settings(tmp_path).place(ABOUT)
+    for path in ("rows.csv", "in/*.csv", str(place.home / "rows.csv")):
+        with pytest.raises(TrimtabError, match=r"kubectl -n models cp .*csv OPERATOR-POD:/"):
+            refuse_source(document(path=path), place, lambda: False)
+        refuse_source(document(path=path), place, lambda: True)
+    (place.home / "in").mkdir(parents=True)
+    (place.home / "in/a.csv").touch()
+    refuse_source(document(path="in/*.csv"), place, lambda: False)
+    refuse_source(document(path="s3://rows/a.csv"), place, lambda: False)
+    refuse_source(document(query="SELECT 1", url="duckdb://"), place, lambda: False)
+
+
+def test_a_loop_elsewhere_than_its_volume_is_refused(tmp_path: Path) -> None:
+    worlds = BareWorlds(None, settings(tmp_path))  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="namespace other"):
+        worlds(document(path="rows.csv"), LoopObject("other", "m", "uid"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("TRIMTAB_IMAGE", "", "TRIMTAB_IMAGE"),
+        ("TRIMTAB_CLAIM", "", "TRIMTAB_CLAIM"),
+        ("TRIMTAB_RESOURCES", "[]", "TRIMTAB_RESOURCES must be JSON"),
+        ("TRIMTAB_POD_ENV", "{", "TRIMTAB_POD_ENV must be JSON"),
+        ("TRIMTAB_JOB_SECONDS", "soon", "TRIMTAB_JOB_SECONDS must be a number"),
+        ("TRIMTAB_DRAIN_SECONDS", "0", "above 0"),
+    ],
+)
+def test_an_environment_that_says_too_little_or_nonsense_is_refused(name: str, value: str, said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        from_environment({"TRIMTAB_IMAGE": "i", "TRIMTAB_CLAIM": "c", name: value})
+
+
+def test_a_secret_without_a_key_is_refused() -> None:
+    found = from_environment({"TRIMTAB_IMAGE": "i", "TRIMTAB_CLAIM": "c", "TRIMTAB_LEDGER_SECRET": "ledger"})
+    with pytest.raises(Refused, match="NAME/KEY"):
+        found.place(ABOUT)
