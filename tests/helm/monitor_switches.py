@@ -79,5 +79,7 @@ WRONG_MONITOR: list[tuple[Json, str]] = [
     ({**WATCHED, "schedule": "hourly"}, "schedule"),
     ({**WATCHED, "reports.size": "big"}, "size"),
     ({**WATCHED, "reports.keep": 0}, "keep"),
+    ({**WATCHED, "logs.labels": "../secrets"}, "labels"),
+    ({**WATCHED, "loop.key": "a: b"}, "key"),
     ({**WATCHED, "surprise": 1}, "surprise"),
 ]

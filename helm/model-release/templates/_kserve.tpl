@@ -21,7 +21,7 @@ model:
   runtime: {{ default (include "model-release.fullname" .root) $existing }}
   protocolVersion: {{ include "model-release.protocol" .root }}
   {{- with .uri }}
-  storageUri: {{ . }}
+  storageUri: {{ . | quote }}
   {{- end }}
   {{- $args := $v.args }}
   {{- if eq $v.runtime "kserve" }}
