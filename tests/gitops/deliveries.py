@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trimtab.adapters.delivery.github import GitHub
+from trimtab.adapters.delivery.gitlab import GitLab
+from trimtab.adapters.delivery.requests import Requests
 from trimtab.ports.delivery import Served, Wanted, Why
+from trimtab.testing.forges import Forge
+from trimtab.testing.github_host import GitHubHost
 
 FILE = "releases/orders/release.yaml"
 
@@ -28,3 +34,8 @@ def why(turn: int = 1, **decision: Any) -> Why:
 
 
 ALONE, TWO = Wanted(served("1")), Wanted(served("2"))
+
+
+def requests_of(forge: Forge, token: str = "right", clock: Callable[[], float] = lambda: 0.0) -> Requests:
+    kind = GitHub if isinstance(forge, GitHubHost) else GitLab
+    return kind(forge.repository, "main", lambda: token, forge.url, clock)

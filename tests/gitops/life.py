@@ -31,6 +31,7 @@ from trimtab.testing.memory_world import CallingRunner
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 FILE = "releases/orders/release.yaml"
+PROMOTED = ["retrain", "propose", "promote", "retrain", "propose", "start", "step", "step", "propose", "promote"]
 ASIDE = ("alarm", "all-clear", "wait")
 
 
