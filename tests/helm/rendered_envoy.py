@@ -145,7 +145,8 @@ class RenderedEnvoy:
             return endpoint  # a name that nobody resolves
         http = int(target.address.rpartition(":")[2])
         port = http if found["port_value"] == 8080 else int(target.grpc_address.rpartition(":")[2] or http)
-        made: Json = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}
+        # A name, because in a cluster it is one too: it is resolved, again and again.
+        made: Json = {"address": {"socket_address": {"address": "localhost", "port_value": port}}}
         return {**made, "health_check_config": {"port_value": http}}
 
     def close(self) -> None:
