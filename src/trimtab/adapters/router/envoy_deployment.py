@@ -161,8 +161,11 @@ class EnvoyDeployment:
         give_up = time.monotonic() + self._patience_seconds
         while True:
             self.pending = self._behind(files)
-            if not self.pending or time.monotonic() > give_up:
-                return not self.pending
+            if not self.pending:
+                return True
+            if time.monotonic() > give_up:
+                log.warning("%s: %s", self._name, self.pending)
+                return False
             time.sleep(0.1)
 
     def _behind(self, files: Files) -> str:

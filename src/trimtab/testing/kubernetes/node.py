@@ -1,8 +1,8 @@
 """A node for tests: pods of the test API server run as real processes of this machine.
 
-Commands, environment, probes, restarts, exit codes, deletion with SIGTERM, and ConfigMap volumes with the kubelet's
-`..data` link are real; each pod has an address of its own in 127/8, each Service one that is relayed to its ready pods
-(`services.py`), and `workloads.py` makes pods for Deployments and Jobs.
+Commands, environment, probes, restarts, exit codes, deletion with preStop and SIGTERM, and ConfigMap volumes with the
+kubelet's `..data` link are real; each pod has an address of its own in 127/8, each Service one that is relayed to its
+ready pods (`services.py`), and `workloads.py` makes pods for Deployments and Jobs.
 
 What it does not do: pull images (a pod whose image is not in `images` waits in ImagePullBackOff, any other runs the
 Python of this process), isolate anything, run more than one container or an init container, enforce resources or
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ from types import TracebackType
 from typing import Any
 
 from trimtab.adapters.process import ChildProcess, last_lines
-from trimtab.testing.kubernetes.pods import Pod
+from trimtab.testing.kubernetes.pods import Leaving, Pod
 from trimtab.testing.kubernetes.refusal import ApiRefused
 from trimtab.testing.kubernetes.server import KubernetesApi
 from trimtab.testing.kubernetes.services import Services, loopback
@@ -53,7 +52,7 @@ class Node:
         self.sync_seconds = sync_seconds
         self.troubles: list[str] = []
         self.pods: dict[str, Pod] = {}  # by uid
-        self._leaving: list[tuple[ChildProcess, float]] = []
+        self._leaving: list[Leaving] = []
         self._services = Services(api)
         self._workloads = Workloads(api)
         self._prober = ThreadPoolExecutor(4, "probe")
@@ -73,8 +72,8 @@ class Node:
         for pod in self.pods.values():
             if pod.process is not None:
                 pod.process.stop(0)
-        for process, _ in self._leaving:
-            process.stop(0)
+        for one in self._leaving:
+            one.goes_on(float("inf"))
         self._services.close()
         self._prober.shutdown(wait=False, cancel_futures=True)
 
@@ -104,12 +103,8 @@ class Node:
         for uid in [uid for uid in self.pods if uid not in there]:
             pod = self.pods.pop(uid)
             if pod.process is not None and pod.process.alive:
-                pod.process.signal(signal.SIGTERM)
-                self._leaving.append((pod.process, now + pod.grace_seconds))
-        for process, until in list(self._leaving):
-            if not process.alive or now > until:
-                process.stop(0)
-                self._leaving.remove((process, until))
+                self._leaving.append(Leaving(pod.process, self._before_stop(pod), now + pod.grace_seconds))
+        self._leaving = [one for one in self._leaving if one.goes_on(now)]
         for uid, body in there.items():
             if uid not in self.pods:
                 self.pods[uid] = Pod(body, self.folder, loopback())
@@ -145,21 +140,13 @@ class Node:
         if missing:
             pod.waits("ContainerCreating", missing)
             return
-        environment = {one["name"]: _value(one, pod) for one in pod.container.get("env") or ()}
-        words = [*pod.container.get("command", []), *pod.container.get("args", [])]
-        command = [pod.moved(_VARIABLE.sub(lambda found: environment.get(found[1], found[0]), word)) for word in words]
-        if command[0] in _PYTHON:
-            command[0] = sys.executable
-        environment["TMPDIR"] = str(pod.folder)
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        pod.process = ChildProcess(
-            command,
-            folder=pod.folder,
-            log=pod.folder / "log",
-            record=pod.folder / "process.json",
-            environment={key: pod.moved(value) for key, value in environment.items()},
-        )
+        pod.process = _process(pod, [*pod.container.get("command", []), *pod.container.get("args", [])], "process")
         pod.runs(now)
+
+    def _before_stop(self, pod: Pod) -> ChildProcess | None:
+        """The hook that the kubelet runs before it sends SIGTERM."""
+        hook = ((pod.container.get("lifecycle") or {}).get("preStop") or {}).get("exec")
+        return _process(pod, hook["command"], "hook") if hook else None
 
     def _mount(self, pod: Pod, now: float) -> str:
         """Bring the pod's volumes up to date; what is missing, in words."""
@@ -203,6 +190,23 @@ class Node:
         (folder / "..data_tmp").symlink_to(version)
         (folder / "..data_tmp").rename(folder / "..data")
         return ""
+
+
+def _process(pod: Pod, words: list[str], name: str) -> ChildProcess:
+    """A command in the pod, with its environment and its mounts."""
+    environment = {one["name"]: _value(one, pod) for one in pod.container.get("env") or ()}
+    command = [pod.moved(_VARIABLE.sub(lambda found: environment.get(found[1], found[0]), word)) for word in words]
+    if command[0] in _PYTHON:
+        command[0] = sys.executable
+    environment["TMPDIR"] = str(pod.folder)
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    return ChildProcess(
+        command,
+        folder=pod.folder,
+        log=pod.folder / "log",
+        record=pod.folder / f"{name}.json",
+        environment={key: pod.moved(value) for key, value in environment.items()},
+    )
 
 
 def _value(entry: Mapping[str, Any], pod: Pod) -> str:

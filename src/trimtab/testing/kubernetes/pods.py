@@ -6,6 +6,7 @@ import http.client
 import re
 import signal
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,28 @@ class Pod:
             "conditions": [{"type": kind, "status": ready} for kind in ("Ready", "ContainersReady")],
             "containerStatuses": [one],
         }
+
+
+@dataclass
+class Leaving:
+    """A pod that was deleted: its hook runs, then it is asked to end, then it is made to."""
+
+    process: ChildProcess
+    hook: ChildProcess | None
+    until: float
+    asked: bool = False
+
+    def goes_on(self, now: float) -> bool:
+        """One look; whether it is still there afterwards."""
+        if not self.asked and (self.hook is None or not self.hook.alive):
+            self.asked = True
+            self.process.signal(signal.SIGTERM)
+        if self.process.alive and now <= self.until:
+            return True
+        for process in (self.process, self.hook):
+            if process is not None:
+                process.stop(0)
+        return False
 
 
 def _answers(ip: str, get: Json, port: int) -> bool:
