@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from operator_product import SPEC
 
+from trimtab.adapters.pipelines.job import REFUSED
+from trimtab.cli.pipeline_job import main
+from trimtab.decisions.state import Cause, LoopState, Training
 from trimtab.errors import Refused, TrimtabError
 from trimtab.operator.accepting import LoopObject
 from trimtab.operator.bare import BareSettings, from_environment
+from trimtab.operator.status import Seen, status_of
 from trimtab.operator.worlds import BareWorlds, refuse_source
+from trimtab.ports.turns import Turn
 from trimtab.spec.document import ModelLoop
 from trimtab.spec.read import loads
 
@@ -26,6 +32,7 @@ def settings(volume: Path) -> BareSettings:
     return BareSettings(image="i:1", claim="disk", namespace="models", volume=volume)
 
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ABOUT = LoopObject("models", "m", "uid")
 
 
@@ -77,3 +84,20 @@ def test_a_secret_without_a_key_is_refused() -> None:
     found = from_environment({"TRIMTAB_IMAGE": "i", "TRIMTAB_CLAIM": "c", "TRIMTAB_LEDGER_SECRET": "ledger"})
     with pytest.raises(Refused, match="NAME/KEY"):
         found.place(ABOUT)
+
+
+def test_a_run_whose_pod_cannot_start_says_so_in_the_condition() -> None:
+    cause = Cause("first", "first", "first", "Training starts: there is no version that serves yet.")
+    state = LoopState(training=Training("first", cause, NOW))
+    observed = {"training": {"state": "RUNNING", "reason": "ImagePullBackOff: no such image"}}
+    turn = Turn(1, NOW, state.to_json(), observed)
+    told = status_of(Seen(1, NOW, document(path="rows.csv"), turn=turn), ())
+    (progressing,) = [one for one in told["conditions"] if one["type"] == "Progressing"]
+    assert progressing["message"] == f"{cause.sentence} It waits: ImagePullBackOff: no such image"
+
+
+def test_a_pod_that_does_not_find_its_run_is_refused_for_good(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--home", str(tmp_path), "--run", "r"]) == REFUSED
+    assert "what run r is asked for cannot be read" in capsys.readouterr().err
