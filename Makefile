@@ -30,7 +30,7 @@ $(VENV)/helm/4/helm: .ci/kubernetes-tools | $(READY)
 	@.ci/kubernetes-tools $(BIN)/python $(VENV)/helm
 
 test: $(READY) $(VENV)/.servers $(VENV)/helm/4/helm ## Run every test
-	@kubectl=$(abspath $(VENV))/helm/4/kubectl; [ -x $$kubectl ] && export TRIMTAB_KUBECTL=$${TRIMTAB_KUBECTL:-$$kubectl}; $(BIN)/pytest
+	@kubectl=$(abspath $(VENV))/helm/4/kubectl; [ -x $$kubectl ] && export TRIMTAB_KUBECTL=$${TRIMTAB_KUBECTL:-$$kubectl}; $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY) ## ruff, mypy, import-linter, fresh pipelines and reference pages
 	@$(BIN)/ruff check .

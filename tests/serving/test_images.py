@@ -39,7 +39,9 @@ def test_the_base_is_pinned_and_the_last_stage_is_no_root() -> None:
     assert all(re.fullmatch(r"python:3\.11\.\d+-slim-bookworm( AS build)?", base) for base in bases)
     assert _all(recipe, "USER") == ["65532:65532"]
     last = recipe[max(index for index, (name, _) in enumerate(recipe) if name == "FROM") :]
-    assert not [rest for name, rest in last if name == "RUN" and ("pip" in rest or "apt" in rest)]
+    assert not [rest for name, rest in last if name == "RUN" and "pip" in rest]
+    (installed,) = [rest for name, rest in last if name == "RUN" and "apt-get install" in rest]
+    assert "--no-install-recommends git openssh-client " in installed
     assert any("useradd --uid 65532" in rest for rest in _all(last, "RUN"))
 
 

@@ -29,10 +29,20 @@
 - apiGroups: [serving.kserve.io]
   resources: [inferenceservices]
   verbs: [get, list, watch, create, patch, update, delete]
+# Read: whether KServe's route, or Knative's revisions, are as they were asked for.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get]
+- apiGroups: [serving.knative.dev]
+  resources: [revisions]
+  verbs: [list]
 {{- end }}
 {{- if .Values.rbac.gatewayApi }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, update, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways]
+  verbs: [get]
 {{- end }}
 {{- end }}

@@ -117,7 +117,7 @@ def _storage(cluster: Cluster, namespace: str) -> Iterable[Finding]:
 
 
 def _storage_value(classes: list[Json]) -> str:
-    return f"storage.storageClass={classes[0]['metadata']['name'] if classes else 'NAME'}"
+    return f"volume.storageClass={classes[0]['metadata']['name'] if classes else 'NAME'}"
 
 
 def _definition(cluster: Cluster, _: str) -> Iterable[Finding]:
