@@ -1,5 +1,6 @@
 """The contract of routers over our Envoy in pods, and what only pods do."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -126,6 +127,18 @@ class TestEnvoyDeployment(RouterSuite):
         assert not load.lost
         assert "50000" in world.bare.pods()[0]["spec"]["containers"][0]["args"]
 
+    def test_files_that_somebody_broke_or_deleted_are_written_anew(self, world: BareWorld) -> None:
+        first, second = world.server("1"), world.server("2")
+        world.router.apply(Routes(first))
+        path = "/api/v1/namespaces/default/configmaps/m-router"
+        broken = {"data": {"clusters.json": "{"}, "metadata": {"annotations": {"trimtab.dev/router": "no"}}}
+        world.bare.api.request("PATCH", path, broken, "application/merge-patch+json")
+        world.router.apply(Routes(second))
+        assert world.send("a") == "2"
+        world.bare.api.request("DELETE", path)
+        world.router.apply(Routes(first))
+        assert world.send("b") == "1"
+
     def test_pods_hear_of_routes_at_once_and_are_waited_for(self, world: BareWorld) -> None:
         routes = Routes(world.server("1"))
         world.router.apply(routes)
@@ -133,5 +146,7 @@ class TestEnvoyDeployment(RouterSuite):
         assert pod["spec"]["containers"][0]["volumeMounts"][-1]["mountPath"] == "/etc/trimtab/router"
         world.router.apply(Routes(world.server("2")))  # within its patience, where the node looks once a minute
         (pod,) = world.bare.pods()
-        assert pod["metadata"]["annotations"]["trimtab.dev/config"] == "2-2"
+        told = pod["metadata"]["annotations"]["trimtab.dev/config"].split("-")
+        found = world.bare.api.request("GET", "/api/v1/namespaces/default/configmaps/m-router")["data"]
+        assert [json.loads(found[name])["version_info"] for name in ("clusters.json", "routes.json")] == told
         assert world.router.routed(routes.stable.address)  # type: ignore[arg-type, union-attr]

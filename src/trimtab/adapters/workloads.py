@@ -145,6 +145,12 @@ def pod_template(
     return {"metadata": {"labels": {**place.labels(role), **(labels or {})}}, "spec": whole}
 
 
+def is_ready(pod: Json) -> bool:
+    """Whether the pod takes requests."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
 def why_waiting(pod: Json) -> tuple[str, str]:
     """(reason, sentence) why a pod's container does not run, in Kubernetes' own words; ("", "") if it does."""
     status = pod.get("status") or {}

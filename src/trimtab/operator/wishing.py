@@ -1,6 +1,6 @@
 """What people ask for on a cluster: an annotation of the loop, taken up once and answered by an event.
 
-    kubectl annotate modelloop m trimtab.dev/wish='promote 3'
+kubectl annotate modelloop m trimtab.dev/wish='promote 3'
 """
 
 from __future__ import annotations

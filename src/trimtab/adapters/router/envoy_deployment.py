@@ -21,7 +21,7 @@ from trimtab.adapters.router.envoy_files import NOTE, Files
 from trimtab.adapters.router.envoy_in_pod import PORT, STATISTICS_PORT
 from trimtab.adapters.router.envoy_statistics import counts, editions
 from trimtab.adapters.router.pod_counts import PodCounts
-from trimtab.adapters.workloads import METRICS, SCRATCH, Place, object_name, pod_template
+from trimtab.adapters.workloads import METRICS, SCRATCH, Place, is_ready, object_name, pod_template
 from trimtab.errors import EvidenceMissing
 from trimtab.ports.router import Routes, Traffic
 from trimtab.spec.serving import Serving
@@ -33,6 +33,7 @@ COUNTED = "trimtab.dev/counted"
 CONFIG = "trimtab.dev/config"  # annotation of pods: which edition they should have
 _FOLDER = "/etc/trimtab/router"
 _COMMAND = ["python", "-m", "trimtab.adapters.router.envoy_in_pod"]
+_ALIVE = {"path": "/stats?filter=server.live", "port": STATISTICS_PORT}  # also while it drains
 _KINDS = ("requests", "failures", "mirrored", "mirror_failures")
 
 
@@ -73,10 +74,9 @@ class EnvoyDeployment:
 
     def apply(self, routes: Routes) -> None:
         """Take these routes as far towards the pods as they go now; raises ClusterError (Conflict: taken again)."""
-        found = self._read()
-        files = Files.first(routes, self._bounds) if found is None else Files.read(found)
-        if found is None:
-            self._write(None, files)
+        files = self._files(self._read())
+        if files is None:
+            files = self._anew(Files.first(routes, self._bounds, self._now()))
         self._make()
         self.pending = ""
         if files.routes != routes or files.bounds != self._bounds:
@@ -90,10 +90,10 @@ class EnvoyDeployment:
     def traffic(self) -> Mapping[str, Traffic]:
         """Counters by version over all pods; raises EvidenceMissing if one of them does not tell."""
         found = self._read()
-        pods = self._ready_pods()
-        if found is None or not pods:
+        files, pods = self._files(found), self._ready_pods()
+        if found is None or files is None or not pods:
             raise EvidenceMissing(f"no pod of the router {self._name} is ready, so nobody counts requests")
-        mirrors = Files.read(found).mirrors()
+        mirrors = files.mirrors()
         told = {_process(pod): counts(_statistics(pod), mirrors) for pod in pods}
         noted = json.loads((found["metadata"].get("annotations") or {}).get(COUNTED) or "{}")
         totals = self._counts.see(told, noted, self._now().isoformat())
@@ -109,8 +109,8 @@ class EnvoyDeployment:
 
     def routed(self, address: str) -> bool:
         """Whether a pod may still send a request to this address."""
-        found = self._read()
-        return found is not None and Files.read(found).names(address)
+        files = self._files(self._read())
+        return files is not None and files.names(address)
 
     def close(self) -> None:
         """Nothing: the door is the cluster's. This object forgets its address."""
@@ -125,20 +125,33 @@ class EnvoyDeployment:
     def _read(self) -> Json | None:
         return self._cluster.get(CONFIG_MAPS, self._place.namespace, self._name)
 
-    def _write(self, before: Files | None, files: Files) -> Files:
+    def _files(self, found: Json | None) -> Files | None:
+        """What the ConfigMap says; None if it is not there, or was changed so that it says nothing."""
+        if found is None:
+            return None
+        try:
+            return Files.read(found)
+        except (KeyError, TypeError, ValueError) as error:
+            log.warning("%s: its ConfigMap cannot be read and is written anew: %r", self._name, error)
+            return None
+
+    def _anew(self, files: Files) -> Files:
+        """Store the files where there are none."""
+        # Before the first pod: whatever pods count from now on is counted.
+        counted = json.dumps({"epoch": self._now().isoformat(), "pods": [], "carried": {}})
+        notes = {NOTE: files.note(), COUNTED: counted}
+        about = {"name": self._name, "labels": self._place.labels(ROUTER), "annotations": notes}
+        self._cluster.delete(CONFIG_MAPS, self._place.namespace, self._name)
+        self._cluster.create(CONFIG_MAPS, self._place.namespace, {"metadata": about, "data": files.data()})
+        self._let_look(files)
+        return files
+
+    def _write(self, before: Files, files: Files) -> Files:
         """Store the files if they are other ones, and let the kubelets look."""
         if before == files:
             return files
-        about = {"name": self._name, "labels": self._place.labels(ROUTER)}
-        if before is None:
-            # Before the first pod: whatever pods count from now on is counted.
-            counted = json.dumps({"epoch": self._now().isoformat(), "pods": [], "carried": {}})
-            notes = {NOTE: files.note(), COUNTED: counted}
-            body = {"metadata": {**about, "annotations": notes}, "data": files.data()}
-            self._cluster.create(CONFIG_MAPS, self._place.namespace, body)
-            return files
         found = self._read()
-        if found is None or Files.read(found) != before:
+        if found is None or self._files(found) != before:
             raise ClusterError(f"ConfigMap {self._name} was changed by somebody else; the next turn looks at it anew")
         kept = {**(found["metadata"].get("annotations") or {}), NOTE: files.note()}
         meta = {**found["metadata"], "annotations": kept}
@@ -181,7 +194,7 @@ class EnvoyDeployment:
         return ""
 
     def _ready_pods(self) -> list[Json]:
-        return [pod for pod in self._deployments.pods().get(self._name, ()) if _is_ready(pod)]
+        return [pod for pod in self._deployments.pods().get(self._name, ()) if is_ready(pod)]
 
     def _make(self) -> None:
         found: Found = self._deployments.look()
@@ -200,6 +213,7 @@ class EnvoyDeployment:
             ],
             "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": 120},
             "readinessProbe": {**probe, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 2},
+            "livenessProbe": {"httpGet": _ALIVE, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
             "lifecycle": {"preStop": {"exec": {"command": [*_COMMAND, "--drain", "--scratch", SCRATCH, *bounds]}}},
         }
         volume = ({"name": "routes", "configMap": {"name": self._name}}, _FOLDER)
@@ -231,8 +245,3 @@ def _process(pod: Json) -> str:
     """One process of Envoy: a container that starts anew has another id."""
     ids = [str(one.get("containerID")) for one in (pod.get("status") or {}).get("containerStatuses") or ()]
     return f"{pod['metadata']['uid']}/{','.join(ids)}"
-
-
-def _is_ready(pod: Json) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)

@@ -34,9 +34,10 @@ class Files:
     routes_edition: int = 1
 
     @classmethod
-    def first(cls, routes: Routes, bounds: Bounds) -> Files:
-        """Before anything was routed."""
-        return cls(routes, bounds, _named(routes))
+    def first(cls, routes: Routes, bounds: Bounds, now: datetime) -> Files:
+        """Where nothing is written yet. Its editions are none that pods may know from files that were lost."""
+        edition = int(now.timestamp() * 1000)
+        return cls(routes, bounds, _named(routes), {}, edition, edition)
 
     @classmethod
     def read(cls, config_map: Json) -> Files:

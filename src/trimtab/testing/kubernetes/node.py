@@ -90,8 +90,8 @@ class Node:
     def _run(self) -> None:
         while not self._stop.wait(_TICK_SECONDS):
             try:
+                self._services.step()  # first: what a Deployment calls ready can be reached
                 self._workloads.step()
-                self._services.step()
                 self._step(time.monotonic())
             except ApiRefused as error:  # an object went away between a look and a write
                 self.troubles.append(str(error))

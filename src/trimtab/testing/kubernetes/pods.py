@@ -115,7 +115,8 @@ class Pod:
     def _heard(self, well: bool) -> None:
         """Readiness stands for liveness too, with more patience, once it was ready."""
         self._deaf = 0 if well else self._deaf + 1
-        self.ready = well
+        bound = int((self.container.get("readinessProbe") or {}).get("failureThreshold", 3))
+        self.ready = well or (self.ready and self._deaf < bound)
         self._was_ready = self._was_ready or well
         live = self.container.get("livenessProbe")
         if live and self._was_ready and self._deaf > 5 * int(live.get("failureThreshold", 3)) and self.process:
