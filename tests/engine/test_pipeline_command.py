@@ -233,7 +233,7 @@ def test_state_is_beside_the_nearest_loop(shell: Shell) -> None:
 def test_a_home_that_cannot_be(shell: Shell) -> None:
     (shell.folder / "file").write_text("")
     code, _, err = shell.run("run", shell.compile(summed), "-p", "a=1", "--home", "file")
-    assert (code, "cannot keep runs in" in err) == (2, True)
+    assert (code, "cannot hold the state of a loop" in err) == (2, True)
     (shell.folder / "state").mkdir()
     (shell.folder / "state" / "ledger.db").write_bytes(b"no ledger" * 1000)
     code, _, err = shell.run("run", shell.compile(summed), "-p", "a=1", "--home", "state")

@@ -135,7 +135,7 @@ def test_what_is_missing_is_refused_by_name(place: Place, cluster: Cluster, tmp_
     (secret / "url").write_text("https://git.example/acme")
     for provider in ("plain", "github", "gitlab"):
         assert made(secret="releases", provider=provider).delivery is not None
-    with pytest.raises(Refused, match="TRIMTAB_METRICS_SOURCE"):
+    with pytest.raises(Refused, match="TRIMTAB_METRICS"):
         with_gitops(_base(tmp_path), cluster, FollowingSettings(source="x"))(document(place.url), ABOUT)
 
 

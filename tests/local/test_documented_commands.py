@@ -22,7 +22,11 @@ pytestmark = [pytest.mark.local, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 # pages whose commands have tests of their own
-ELSEWHERE = {"docs/engine.md": "tests/engine", "docs/kubernetes.md": "tests/operator/test_kubernetes_page.py"}
+ELSEWHERE = {
+    "docs/engine.md": "tests/engine",
+    "docs/kubernetes.md": "tests/operator/test_kubernetes_page.py",
+    "docs/gitops.md": "tests/gitops/test_page.py",
+}
 
 
 def commands(page: str) -> Iterator[str]:

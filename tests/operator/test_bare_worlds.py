@@ -16,7 +16,7 @@ from trimtab.errors import Refused, TrimtabError
 from trimtab.operator.accepting import LoopObject
 from trimtab.operator.bare import BareSettings, from_environment
 from trimtab.operator.status import Seen, status_of
-from trimtab.operator.worlds import BareWorlds, refuse_source
+from trimtab.operator.worlds import ClusterWorlds, refuse_source
 from trimtab.ports.turns import Turn
 from trimtab.spec.document import ModelLoop
 from trimtab.spec.read import loads
@@ -59,7 +59,7 @@ def test_missing_rows_are_named_with_the_command_and_stop_nothing_that_serves(tm
 
 
 def test_a_loop_elsewhere_than_its_volume_is_refused(tmp_path: Path) -> None:
-    worlds = BareWorlds(None, settings(tmp_path))  # type: ignore[arg-type]
+    worlds = ClusterWorlds(None, settings(tmp_path))  # type: ignore[arg-type]
     with pytest.raises(Refused, match="namespace other"):
         worlds(document(path="rows.csv"), LoopObject("other", "m", "uid"))
 

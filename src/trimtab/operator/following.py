@@ -48,7 +48,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> FollowingS
         Path(found.get("TRIMTAB_VOLUME") or default.root),
         found.get("TRIMTAB_STORAGE_URI") or (f"pvc://{claim}" if claim else ""),
         found.get("TRIMTAB_PROMETHEUS_URL", ""),
-        found.get("TRIMTAB_METRICS_SOURCE") or default.source,
+        found.get("TRIMTAB_METRICS") or default.source,
     )
 
 
@@ -80,7 +80,7 @@ def _following(
 
     source = SOURCES.get(settings.source)
     if source is None:
-        raise Refused(f"TRIMTAB_METRICS_SOURCE must be one of {', '.join(SOURCES)}, found {settings.source!r}")
+        raise Refused(f"TRIMTAB_METRICS must be one of {', '.join(SOURCES)}, found {settings.source!r}")
     evidence = Evidence(Prometheus(settings.prometheus), source, about.namespace) if settings.prometheus else None
     return replace(
         world,

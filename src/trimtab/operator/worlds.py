@@ -1,10 +1,10 @@
-"""The world of a loop on a cluster, so far a bare one: Jobs, Deployments, our Envoy, one volume that all share."""
+"""The world of a loop on a cluster: Jobs, Deployments, our Envoy, one volume that all share; or what else is there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from trimtab.adapters.cluster import Cluster
 from trimtab.adapters.turns.configmap import ConfigMapTurns
@@ -16,6 +16,7 @@ from trimtab.operator import following
 from trimtab.operator.accepting import LoopObject
 from trimtab.operator.bare import BareSettings, from_environment, secret_entry
 from trimtab.operator.following import with_gitops
+from trimtab.operator.platforms import Platform, pipeline_runner, platform_from_environment, serving_parts
 from trimtab.ports.runs import RunStore
 from trimtab.spec.document import ModelLoop
 
@@ -25,14 +26,16 @@ if TYPE_CHECKING:
 
 def worlds_from_environment(cluster: Cluster) -> Callable[[ModelLoop, LoopObject], World]:
     """A factory of worlds as the operator's environment says; raises Refused."""
-    return with_gitops(BareWorlds(cluster, from_environment()), cluster, following.from_environment())
+    worlds = ClusterWorlds(cluster, from_environment(), platform_from_environment())
+    return with_gitops(worlds, cluster, following.from_environment())
 
 
-class BareWorlds:
+class ClusterWorlds:
     """Makes the world of each loop of the operator's own namespace: a claim reaches no other one."""
 
-    def __init__(self, cluster: Cluster, settings: BareSettings) -> None:
-        self._cluster, self._settings = cluster, settings
+    def __init__(self, cluster: Cluster, settings: BareSettings, platform: Platform | None = None) -> None:
+        """`platform` says which parts are not the bare cluster's own."""
+        self._cluster, self._settings, self._platform = cluster, settings, platform or Platform()
         self._runs: dict[str | Path, RunStore] = {}
 
     def __call__(self, document: ModelLoop, about: LoopObject) -> World:
@@ -59,22 +62,23 @@ class BareWorlds:
         runs = self._store(home)
         tracking = settings.tracking_uri or home.tracking_uri
         token = [secret_entry("TRIMTAB_FEEDBACK_TOKEN", settings.feedback_secret)] if settings.feedback_secret else []
-        router = EnvoyDeployment(cluster, place, document.spec.serving)
+        servers, router = serving_parts(cluster, document, about, self._platform)
+        envoy = EnvoyDeployment(cluster, place, document.spec.serving) if router is None else None
+        bounds = Bounds(seconds=settings.job_seconds, start_seconds=settings.start_seconds)
         return World(
             turns=turns,
             runs=runs,
-            runner=JobRunner(
-                cluster, place, runs, Bounds(seconds=settings.job_seconds, start_seconds=settings.start_seconds)
-            ),
-            servers=DeploymentServers(
+            runner=pipeline_runner(about, self._platform, tracking) or JobRunner(cluster, place, runs, bounds),
+            servers=servers
+            or DeploymentServers(
                 cluster,
                 place,
                 document.spec.serving,
-                routed=router.routed,
+                routed=envoy.routed if envoy is not None else lambda _: False,
                 drain=settings.drain,
                 deadline_seconds=settings.server_seconds,
             ),
-            router=router,
+            router=router or cast(EnvoyDeployment, envoy),
             collector=CollectorDeployment(
                 cluster, place, numbers=document.spec.scope.problem == "regression", environment=tuple(token)
             ),
