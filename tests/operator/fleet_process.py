@@ -4,6 +4,7 @@ A loop whose name starts with `broken` has no world.
 """
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -41,4 +42,7 @@ def operator(url: str, namespace: str, identity: str, **settings: Any) -> Operat
 
 
 if __name__ == "__main__":
-    sys.exit(operator(*sys.argv[1:4], lease_seconds=2.0).run())
+    made = operator(*sys.argv[1:4], lease_seconds=2.0)
+    for number in (signal.SIGINT, signal.SIGTERM):  # as the operator's own main: also before kopf has begun
+        signal.signal(number, lambda *_: made.stop.set())
+    sys.exit(made.run())
