@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from operator_product import SPEC
 
+from trimtab.adapters.cluster import Cluster
 from trimtab.adapters.pipelines.job import REFUSED
 from trimtab.cli.pipeline_job import main
 from trimtab.decisions.state import Cause, LoopState, Training
 from trimtab.errors import Refused, TrimtabError
 from trimtab.operator.accepting import LoopObject
 from trimtab.operator.bare import BareSettings, from_environment
+from trimtab.operator.platforms import Platform
 from trimtab.operator.status import Seen, status_of
 from trimtab.operator.worlds import ClusterWorlds, refuse_source
 from trimtab.ports.turns import Turn
 from trimtab.spec.document import ModelLoop
 from trimtab.spec.read import loads
+from trimtab.testing.kubernetes.server import KubernetesApi
 
 
 def document(**source: str) -> ModelLoop:
@@ -62,6 +66,53 @@ def test_a_loop_elsewhere_than_its_volume_is_refused(tmp_path: Path) -> None:
     worlds = ClusterWorlds(None, settings(tmp_path))  # type: ignore[arg-type]
     with pytest.raises(Refused, match="namespace other"):
         worlds(document(path="rows.csv"), LoopObject("other", "m", "uid"))
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with KubernetesApi() as api:
+        api.request("POST", "/api/v1/namespaces", {"metadata": {"name": "models"}})
+        yield Cluster.connect(url=api.url)
+
+
+@pytest.mark.parametrize(
+    ("platform", "parts"),
+    [
+        (Platform(), ("JobRunner", "DeploymentServers", "EnvoyDeployment")),
+        (
+            Platform(router="gateway-api", gateway="infra/door", prometheus_url="http://p"),
+            ("JobRunner", "DeploymentServers", "GatewayApiRouter"),
+        ),
+        (
+            Platform(
+                router="kserve-standard",
+                prometheus_url="http://p",
+                storage_uri="pvc://disk",
+                pipelines="kubeflow",
+                kfp_url="http://k",
+            ),
+            ("KubeflowRunner", "KServeStandard", "KServeStandard"),
+        ),
+    ],
+)
+def test_the_environment_says_whose_parts_are_used(
+    tmp_path: Path, cluster: Cluster, platform: Platform, parts: tuple[str, ...]
+) -> None:
+    place = settings(tmp_path).place(ABOUT)
+    place.home.mkdir(parents=True)
+    (place.home / "rows.csv").touch()
+    plain = document(path="rows.csv").model_dump(mode="json", by_alias=True, exclude_none=True)
+    plain["spec"]["release"] |= {"shadow": False}
+    world = ClusterWorlds(cluster, settings(tmp_path), platform)(loads(json.dumps(plain)), ABOUT)
+    assert tuple(type(part).__name__ for part in (world.runner, world.servers, world.router)) == parts
+
+
+def test_a_release_that_the_router_cannot_do_is_refused_when_the_loop_is_taken_up(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    platform = Platform(router="kserve-standard", prometheus_url="http://p", storage_uri="pvc://disk")
+    with pytest.raises(Refused, match="shadow"):
+        ClusterWorlds(cluster, settings(tmp_path), platform)(document(query="SELECT 1", url="duckdb://"), ABOUT)
 
 
 @pytest.mark.parametrize(
