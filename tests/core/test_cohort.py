@@ -258,3 +258,42 @@ def test_labels_that_are_no_number_are_counted_and_left_out_where_a_number_is_pr
     truth, prediction = found.scored().numbers()
     assert (truth.tolist(), prediction.tolist()) == ([2.0], [2.5])
     assert (found.counts.labels, found.counts.unusable_labels, found.counts.matured) == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "sent", "known_as"),
+    [
+        (
+            ["0", "1"],
+            ["1", "1.0", "true", "0.0", "2.0", "1.5", "01", "cat"],
+            ["1", "1", "1", "0", "2", "1.5", "01", "cat"],
+        ),
+        (["0.0", "1.0"], ["1", "1.0", "true", "2"], ["1.0", "1.0", "1.0", "2.0"]),
+        (["True", "False"], ["true", "True", "0", "2"], ["True", "True", "False", "2"]),
+        (["1", "other"], ["1.0", "true"], ["1.0", "true"]),
+    ],
+)
+def test_labels_are_known_by_the_spelling_of_the_answers(
+    answers: list[str], sent: list[str], known_as: list[str]
+) -> None:
+    others = [told(f"o{n}", 0, prediction=answer) for n, answer in enumerate(answers)]
+    asked = [told(f"i{n}", 0, prediction=answers[0]) for n in range(len(sent))]
+    labels = [label(f"i{n}", 1, value) for n, value in enumerate(sent)]
+    assert list(cohort(others + asked, labels, 2).scored().truth) == known_as
+
+
+def test_two_versions_that_spell_differently_are_compared_on_the_same_values() -> None:
+    rows = [told("i", 0, prediction="1"), told("i", 0, version="2", shadow=True, prediction="1.0")]
+    champion, candidate = cohort(rows, [label("i", 1, "1")], 2).paired("1", "2")
+    assert (list(champion.truth), list(candidate.truth)) == (["1"], ["1.0"])
+
+
+def test_a_regression_keeps_its_labels_as_they_were_sent() -> None:
+    joined = join(
+        pa.Table.from_pylist([told("i", 0, prediction="1.0")], PREDICTIONS),
+        pa.Table.from_pylist([label("i", 1, "12")], LABELS),
+        at(2),
+        timedelta(0),
+        numbers=True,
+    )
+    assert list(joined.scored().truth) == ["12"]

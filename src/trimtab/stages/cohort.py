@@ -27,6 +27,7 @@ from trimtab.stages.logrecords import (
     text_ranks,
     times_of,
 )
+from trimtab.stages.spelling import as_answered
 
 __all__ = ["Cohort", "Counts", "Scored", "expand_features", "join"]
 
@@ -171,12 +172,12 @@ def join(
     shadows = aside.take(pa.array(_last_attempts(aside, by_version=True)))
     known = truth["id"]
     counts["unknown_ids"] = len(known) - int(pc.sum(pc.is_in(known, told["id"].combine_chunks())).as_py() or 0)
-    frame = _labelled(answers, truth, moment, delay)
+    frame = _labelled(answers, truth, moment, delay, numbers)
     return Cohort(
         now=now,
         delay=delay,
         answers=frame,
-        shadows=_labelled(shadows, truth, moment, delay),
+        shadows=_labelled(shadows, truth, moment, delay, numbers),
         counts=Counts(
             predictions=told.num_rows,
             answers=answers.num_rows,
@@ -207,7 +208,9 @@ def _final_labels(table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
     return table.take(pa.array(final)).select(["id", "label", "time"]), counts
 
 
-def _labelled(records: pa.Table, truth: pa.Table, moment: np.datetime64, delay: timedelta) -> pd.DataFrame:
+def _labelled(
+    records: pa.Table, truth: pa.Table, moment: np.datetime64, delay: timedelta, numbers: bool
+) -> pd.DataFrame:
     """The records as a frame with `label`, `label_time` and `matured`, sorted so that no order of the logs shows."""
     at = pc.index_in(records["id"], truth["id"].combine_chunks())
     label = truth["label"].combine_chunks().take(at.combine_chunks() if isinstance(at, pa.ChunkedArray) else at)
@@ -218,6 +221,8 @@ def _labelled(records: pa.Table, truth: pa.Table, moment: np.datetime64, delay: 
     frame: pd.DataFrame = records.drop_columns(["time"]).to_pandas()
     frame["time"] = pd.Series(times).dt.tz_localize("UTC")
     frame["label"] = np.array(label.to_pylist(), dtype=object)
+    if not numbers:
+        frame["label"] = as_answered(frame["label"], frame["prediction"], frame["version"])
     frame["label_time"] = pd.Series(arrived).dt.tz_localize("UTC")
     frame["matured"] = matured
     order = np.lexsort((text_ranks(records["version"]), text_ranks(records["id"]), times))
