@@ -50,6 +50,12 @@ GOOD = "2024-01-01,a,1\n"
             b"t,y,x\n2024-01-01,a,1\n2024-01-02,b,2\n2024-01-03,b,heavy\n",
             r"line 4: column 'x' holds 'heavy', which is no number, but 2 values.*contract: \{x: \{type: string\}\}",
         ),
+        (
+            b't,y,x\n2024-01-01,a,"1,5"\n2024-01-03,b,2\n',
+            "line 2: column 'x' holds '1,5', which writes.*comma",
+        ),
+        (b't,y,x\n2024-01-01,a,"1.000,5"\n', r"'1.000,5'.*comma.*contract: \{x: \{type: string\}\}"),
+        (b"t;y;x\n2024-01-01;a;1,5\n", r'header is one column, \'t;y;x\'.*data.source.delimiter: ";"'),
         (b"t,y,x\n2024-01-01,a,1\n2024-01-03,b,1e999\n", "line 3: column 'x' holds '1e999'.*too large"),
     ],
 )

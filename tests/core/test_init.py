@@ -114,3 +114,22 @@ def test_an_existing_document_is_kept(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="exists already"):
         write(None, "fraud", None, None, tmp_path)
     assert (tmp_path / "loop.yaml").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "delimiter", "shown"),
+    [
+        ("cp1252", ";", "encoding 'cp1252', delimiter ';'"),
+        ("utf-8-sig", "\t", "delimiter '\\t'"),
+        ("utf-16", ",", "16"),
+    ],
+)
+def test_how_a_spreadsheet_wrote_the_file_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoding: str, delimiter: str, shown: str
+) -> None:
+    lines = ["wann,größe,y", *(f"2024-01-{1 + n % 28:02d},{n % 9},{'ü' if n % 2 else 'ö'}" for n in range(60))]
+    (tmp_path / "d.csv").write_text("\r\n".join(lines).replace(",", delimiter), encoding)
+    write(None, "y", "wann", None, tmp_path)
+    data = _written(tmp_path).spec.data
+    assert list(read_all(data, tmp_path)["y"].unique()) == ["ö", "ü"]
+    assert shown in capsys.readouterr().out

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from trimtab.cli.data_sample import sample
 from trimtab.errors import Refused
 from trimtab.loop.home import DOCUMENT
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ENDINGS = (".csv", ".csv.gz", ".parquet")
-_SAMPLE_ROWS = 5000
 _LEAST_IDENTIFIERS = 30
 _RESERVED = ("_id", "_time")
 _FORMATS = tuple(
@@ -42,7 +42,7 @@ spec:
     metrics:                 # gates and alarms may name only these; a bound is a promise
 {metrics}
   data:
-    source: {{path: {path}}}
+    source: {{path: {path}{reading}}}
     time: {time}
     label: {{column: {label}, delay: 0s}}   # delay: how long after the event the label is known
 {identity}"""
@@ -54,7 +54,7 @@ def write(source: Path | None, label: str | None, time: str | None, name: str | 
     if target.exists():
         raise Refused(f"{target} exists already. Edit it, or delete it first")
     source = source if source is not None else _only_data_file(folder)
-    frame = _sample(source)
+    frame, reading = sample(source)
     columns = [str(column) for column in frame.columns]
     for column in _RESERVED:
         if column in columns:
@@ -78,12 +78,16 @@ def write(source: Path | None, label: str | None, time: str | None, name: str | 
         problem=problem,
         metrics=metrics,
         path=_quoted(str(shown)),
+        reading="".join(f", {key}: {json.dumps(value)}" for key, value in reading.items()),
         time=time_text,
         label=_quoted(label),
         identity=f"    id: {_quoted(identifier)}\n" if identifier else "",
     )
     target.write_text(text, encoding="utf-8")
     typer.echo(f"wrote {DOCUMENT}: {problem} of {label!r} from {shown} ({len(columns)} columns)")
+    if reading:
+        said = ", ".join(f"{key} {value!r}" for key, value in reading.items())
+        typer.echo(f"the file does not say how it is written; it looks like {said}: correct data.source if it is not")
     typer.echo("next:  trimtab validate   then   trimtab run   then   trimtab up")
 
 
@@ -95,26 +99,12 @@ def _only_data_file(folder: Path) -> Path:
     raise Refused(f"data files here: {names}. Name the one to use: trimtab init FILE --label COLUMN --time COLUMN")
 
 
-def _sample(source: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    if not source.is_file():
-        raise Refused(f"{source}: no such file. Give the path of a CSV or Parquet file")
-    try:
-        frame = pd.read_parquet(source) if source.suffix == ".parquet" else pd.read_csv(source, nrows=_SAMPLE_ROWS)
-    except (ValueError, OSError) as error:
-        raise Refused(f"{source}: cannot be read as {source.suffix.lstrip('.')}: {error}") from error
-    if frame.empty:
-        raise Refused(f"{source}: no rows")
-    return frame
-
-
 def _known(columns: list[str], wanted: str, option: str) -> str:
     if wanted in columns:
         return wanted
     near = difflib.get_close_matches(wanted, columns, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise Refused(f"{option} {wanted!r}: no such column{hint} The columns are: {', '.join(columns)}")
+    hint = f"; did you mean {near[0]!r}" if near else ""
+    raise Refused(f"{option} {wanted!r}: no such column{hint}. The columns are: {', '.join(columns)}")
 
 
 def _label(columns: list[str], wanted: str | None, taken: list[str]) -> str:

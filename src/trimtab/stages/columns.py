@@ -21,6 +21,7 @@ from trimtab.spec.data import ColumnContract
 
 _INTEGER = r"^[ \t]*[+-]?(0|[1-9][0-9]*)[ \t]*$"
 _NUMBER = r"^[ \t]*[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?[ \t]*$"
+_COMMA = r"^[ \t]*[+-]?[0-9]+(\.[0-9]{3})*,[0-9]+[ \t]*$"
 _BOOLEAN = r"^(true|false|True|False|TRUE|FALSE)$"
 _LARGEST_EXACT = 2**53
 
@@ -169,6 +170,9 @@ def _infer(name: str, distinct: Distinct, integer: np.ndarray, number: np.ndarra
     digits = distinct.matches(r"^[ \t]*[+-]?[0-9][0-9.]*[ \t]*$")
     if (digits | number).all():
         return "string"  # codes with leading zeros, versions, dotted numbers
+    comma = distinct.matches(_COMMA)
+    if (comma | number).all():
+        _refuse(name, distinct, comma, "writes a number with a comma, where a point is read", where=where, stated=None)
     counted = int(distinct.counts[number].sum())
     if counted * 2 > int(distinct.counts.sum()):
         _refuse(

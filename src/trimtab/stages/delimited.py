@@ -9,6 +9,7 @@ import codecs
 import csv
 import gzip
 import io
+import json
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,7 +170,18 @@ def _unclosed(text: str, delimiter: str) -> bool:
     return False
 
 
+def likely_delimiter(header: str) -> str:
+    """The delimiter that splits a header line into the most columns; a comma if none does."""
+    return max(",;\t|", key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+
+
 def _ragged(path: Path, line: int, fields: list[str], names: list[str]) -> str:
+    likely = likely_delimiter(names[0]) if len(names) == 1 else ","
+    if likely != "," and likely in names[0]:
+        return (
+            f"{path.name} line 1: the header is one column, {names[0][:60]!r}, as it holds no delimiter. "
+            f"Say `data.source.delimiter: {json.dumps(likely)}`."
+        )
     found = f"{path.name} line {line}: {len(fields)} values, but the header names {len(names)} columns"
     if "\n" in fields[-1]:
         return f"{found}. A quote opened there may never have been closed; mend that line."
