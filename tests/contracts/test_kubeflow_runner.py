@@ -296,11 +296,36 @@ def test_the_token_is_read_anew_at_each_call(kfp: Kfp, tmp_path: Path) -> None:
     assert runner.look("b") is None
 
 
-def test_a_profile_is_named_in_every_call_that_lists_or_makes(kfp: Kfp) -> None:
-    runner = kfp.runner(namespace="team-a")
-    runner.start(RunRequest("a", kfp.path("double"), {"x": 1}))
-    assert next(iter(kfp.api.pipelines.values()))["namespace"] == "team-a"
-    assert next(iter(kfp.api.experiments.values()))["namespace"] == "team-a"
+@pytest.fixture
+def profiles(tmp_path: Path) -> Iterator[Kfp]:
+    """KFP with several users: what is not somebody's is refused."""
+    found = Kfp(tmp_path)
+    found.api.multi_user = True
+    with found.api:
+        yield found
+
+
+def test_each_profile_has_an_experiment_a_pipeline_and_runs_of_its_own(profiles: Kfp) -> None:
+    request = RunRequest("training-1", profiles.path("gated"), {"x": 4})
+    first = profiles.runner(namespace="team-a")
+    assert first.start(request).state == "RUNNING"
+    second = profiles.runner(namespace="team-b")  # the same loop, key and name in another profile
+    assert second.look("training-1") is None
+    assert second.start(request).run_id != first.start(request).run_id
+    for those in (profiles.api.experiments, profiles.api.pipelines, profiles.api.runs):
+        assert [one["namespace"] for one in those.values()] == ["team-a", "team-b"]
+    assert [run["state"] for run in profiles.api.runs.values()] == ["RUNNING", "RUNNING"]  # neither ended the other's
+    profiles.open_gate()
+    for runner in (first, second):
+        view = runner.look("training-1")
+        assert view is not None
+        assert (view.state, dict(view.output)) == ("SUCCEEDED", {"Output": 8})
+
+
+def test_without_a_profile_kfp_refuses_and_the_run_says_why(profiles: Kfp) -> None:
+    view = profiles.runner().start(RunRequest("a", profiles.path("double"), {"x": 1}))
+    assert (view.state, "400" in view.reason) == ("RUNNING", True)
+    assert profiles.api.runs == {}
 
 
 def test_what_could_never_be_read_back_is_refused_before_anything_is_sent(kfp: Kfp) -> None:

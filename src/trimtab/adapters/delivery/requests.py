@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal, Protocol
 
 from trimtab.adapters.git import plain
+from trimtab.adapters.json_api import NoRedirect
 from trimtab.errors import DeliveryFailed
 
 _MOST_BYTES = 8 * 1024 * 1024
@@ -72,7 +73,7 @@ class Api:
         """`clock`: seconds since 1970."""
         self._url, self._headers, self._timeout_seconds, self._clock = url.rstrip("/"), headers, timeout_seconds, clock
         self._patient_until = 0.0
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._opener = urllib.request.build_opener(NoRedirect)
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The answer's JSON; raises Refusal, and DeliveryFailed if nobody answers."""
@@ -115,14 +116,6 @@ class Api:
             404: "the repository is not there, or the credentials may not see it",
         }.get(error.code, "look at the host's own message")
         return Refusal(error.code, f"{self._url} answers {error.code} to {method} {path}: {said}; {mend}")
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an error: the token is for one host."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Follow none."""
-        return
 
 
 def _patience(headers: Message, now: float) -> float | None:

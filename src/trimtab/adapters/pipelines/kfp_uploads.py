@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from trimtab.adapters.pipelines.kfp_api import Json, KfpClient, KfpError
+from trimtab.adapters.json_api import Json
+from trimtab.adapters.pipelines.kfp_api import KfpClient, KfpError
 from trimtab.errors import PipelineRefused
 
 
@@ -61,7 +62,7 @@ class Uploads:
         return dict(self._known[compiled.digest])
 
     def _pipeline(self, name: str) -> str:
-        space = {"namespace": self.client.namespace} if self.client.namespace else {}
+        space = self.client.space
         found = self.client.get(f"pipelines/names/{name}", space)
         if found is None:
             try:

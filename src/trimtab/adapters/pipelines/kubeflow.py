@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trimtab.adapters.pipelines.kfp_api import Json, KfpClient, KfpError
+from trimtab.adapters.json_api import Json
+from trimtab.adapters.pipelines.kfp_api import KfpClient, KfpError
 from trimtab.adapters.pipelines.kfp_uploads import Compiled, Uploads, read
 from trimtab.errors import PipelineRefused, TrimtabError
 from trimtab.ports.pipelines import RunRequest, RunState, RunView
@@ -90,7 +91,7 @@ class KubeflowRunner:
         """How the run stands; RUNNING with a reason while nobody can know; None if there is none."""
         if key not in self._ended:
             try:
-                found = self._client.named("runs", "runs", self._name(key), self._space())
+                found = self._client.named("runs", "runs", self._name(key), self._client.space)
                 if not found:
                     return self._after_all(key)
                 self._unanswered.pop(key, None)
@@ -114,9 +115,6 @@ class KubeflowRunner:
         """The key under which the run says its outputs: this scope's."""
         return f"{self._scope}/{key}"
 
-    def _space(self) -> dict[str, str]:
-        return {"namespace": self._client.namespace} if self._client.namespace else {}
-
     def _body(self, request: RunRequest, compiled: Compiled) -> Json:
         parameters = dict(request.parameters)
         if REPORT_AS in compiled.parameters:
@@ -128,7 +126,7 @@ class KubeflowRunner:
         body: Json = {
             "display_name": self._name(request.key),
             "description": f"{request.key} of {self._scope}, started by trimtab",
-            "experiment_id": self._experiment_id(),
+            "experiment_id": self._client.experiment(self._experiment),
             "pipeline_version_reference": self._uploads.reference(compiled),
             "runtime_config": {"parameters": parameters},
         }
@@ -147,17 +145,6 @@ class KubeflowRunner:
             raise
         # Somebody else may have created it at the same moment: the oldest of both is the run.
         return self.look(key) or self._view(key, found)
-
-    def _experiment_id(self) -> str:
-        found = self._client.named("experiments", "experiments", self._experiment, self._space())
-        if not found:
-            try:
-                found = [self._client.post("experiments", {"display_name": self._experiment, **self._space()})]
-            except KfpError as error:
-                if error.code != 409:
-                    raise
-                found = self._client.named("experiments", "experiments", self._experiment, self._space())
-        return str(found[0]["experiment_id"])
 
     def _after_all(self, key: str) -> RunView | None:
         """KFP has no such run: it was never created, or it was deleted after it had said its outputs."""
