@@ -98,6 +98,8 @@ def test_the_pipelines_page(tmp_path: Path) -> None:
     with KfpApi() as api:
         for command in commands("docs/pipelines.md"):
             shell(command.replace("http://localhost:8888", api.url), tmp_path)
+            if "--every" in command:
+                assert len(api.recurring_runs) == ("--every off" not in command)
         assert [run["display_name"] for run in api.runs.values()] == ["orders training"]
 
 

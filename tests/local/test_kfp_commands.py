@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from trimtab import wiring
-from trimtab.cli.kfp import compile_pipelines, compiled, submit
+from trimtab.cli.kfp import Server, compile_pipelines, compiled, submit
 from trimtab.errors import Refused, TrimtabError
 from trimtab.spec.generate import SMALLEST
 from trimtab.spec.read import loads
@@ -49,11 +49,15 @@ def test_a_stale_file_is_named_and_written_again(
 
 def test_submit_sends_the_compiled_file_and_the_whole_document(loop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with KfpApi() as api:
-        submit(loop, api.url, "2024-05-01", as_json=True, tracking_uri="http://mlflow:5000")
-        submit(loop, api.url + "/", "", as_json=True)
+        submit(loop, Server(api.url), "2024-05-01", as_json=True, tracking_uri="http://mlflow:5000")
+        submit(loop, Server(api.url + "/"), "", as_json=True)
     run = api.runs["run-1"]
+    (version,) = api.versions.values()
     sent = yaml.safe_load((wiring.pipelines_folder() / "training-pipeline.yaml").read_text())
-    assert run["pipeline_spec"].get("pipeline_spec", run["pipeline_spec"]) == sent
+    assert version["pipeline_spec"] == sent
+    assert {one["pipeline_version_reference"]["pipeline_version_id"] for one in api.runs.values()} == {
+        version["pipeline_version_id"]
+    }
     parameters = run["runtime_config"]["parameters"]
     assert loads(parameters["loop"]) == loads(SMALLEST)
     assert parameters["as_of"] == "2024-05-01T00:00:00+00:00"
@@ -79,12 +83,12 @@ def test_submit_sends_the_compiled_file_and_the_whole_document(loop: Path, capsy
 )
 def test_a_host_that_is_none_is_refused(loop: Path, host: str) -> None:
     with pytest.raises(Refused, match="http://localhost:8888"):
-        submit(loop, host, "", as_json=False)
+        submit(loop, Server(host), "", as_json=False)
 
 
 def test_a_password_in_the_host_is_refused_and_not_repeated(loop: Path) -> None:
     with pytest.raises(Refused) as refused:
-        submit(loop, "http://me:hush@127.0.0.1:1", "", as_json=False)
+        submit(loop, Server("http://me:hush@127.0.0.1:1"), "", as_json=False)
     assert "hush" not in str(refused.value)
 
 
@@ -99,17 +103,32 @@ def test_a_host_that_speaks_no_http_is_said_in_a_sentence(loop: Path) -> None:
         thread = threading.Thread(target=greet, args=(listening,))
         thread.start()
         with pytest.raises(TrimtabError, match="is that the URL of a KFP 2 API"):
-            submit(loop, f"http://127.0.0.1:{listening.getsockname()[1]}", "", as_json=False)
+            submit(loop, Server(f"http://127.0.0.1:{listening.getsockname()[1]}"), "", as_json=False)
         thread.join(timeout=10)
 
 
 def test_a_host_where_nobody_answers_is_said_in_a_sentence(loop: Path) -> None:
     with pytest.raises(TrimtabError, match="no KFP API answers"):
-        submit(loop, "http://127.0.0.1:1", "", as_json=False)
+        submit(loop, Server("http://127.0.0.1:1"), "", as_json=False)
 
 
 def test_an_api_that_fails_is_said_in_a_sentence(loop: Path) -> None:
     with KfpApi() as api:
         api.failing = 503
         with pytest.raises(TrimtabError, match="503"):
-            submit(loop, api.url, "", as_json=False)
+            submit(loop, Server(api.url), "", as_json=False)
+
+
+def test_a_profile_and_a_token(loop: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    with KfpApi(multi_user=True) as api:
+        api.token = "secret"
+        with pytest.raises(TrimtabError, match=r"401.*audience pipelines\.kubeflow\.org"):
+            submit(loop, Server(api.url), "", as_json=False)
+        with pytest.raises(TrimtabError, match="400"):
+            submit(loop, Server(api.url, "", tmp_path / "token"), "", as_json=False)
+        submit(loop, Server(api.url, "team-a", tmp_path / "token"), "", as_json=False)
+        with pytest.raises(Refused, match=r"--token-file .*nowhere: there is no such file"):
+            submit(loop, Server(api.url, "team-a", tmp_path / "nowhere"), "", as_json=False)
+    (run,) = api.runs.values()
+    assert run["namespace"] == "team-a"

@@ -1,28 +1,36 @@
-"""`trimtab compile` and `trimtab submit`: the pipelines as files, and one of them on a Kubeflow Pipelines server."""
+"""`trimtab compile` and `trimtab submit`: the pipelines as files, and training on a Kubeflow Pipelines server."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import re
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
 
 from trimtab import wiring
+from trimtab.adapters.pipelines import cron, kfp_recurring, kfp_uploads
+from trimtab.adapters.pipelines.kfp_api import KfpClient, KfpError
 from trimtab.cli.opening import opened
 from trimtab.errors import Refused, TrimtabError
 from trimtab.loop.calendar import parse_day
+from trimtab.spec.document import ModelLoop
 
-_TIMEOUT_SECONDS = 10
+_TIMEOUT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where pipelines are submitted to: `namespace` is a profile's, `token_file` holds a bearer token."""
+
+    host: str
+    namespace: str = ""
+    token_file: Path | None = None
 
 
 def compile_pipelines(check: bool) -> None:
@@ -62,26 +70,72 @@ def compiled() -> dict[str, str]:
     return found
 
 
-def submit(file: Path | None, host: str, as_of: str, as_json: bool, tracking_uri: str = "") -> None:
-    """Start the training pipeline of the document on the server at `host`."""
-    document = opened(file, None)
-    host = _checked(host)
-    _reach(host)
-    name = document.document.metadata.name
-    parameters = {"loop": json.dumps(document.document.model_dump(mode="json", by_alias=True, exclude_none=True))}
+def submit(file: Path | None, server: Server, as_of: str, as_json: bool, tracking_uri: str = "") -> None:
+    """Start the training pipeline of the document on the server."""
+    document = opened(file, None).document
+    client = _reached(server)
+    name = document.metadata.name
+    parameters = _parameters(document, tracking_uri)
     if as_of:
         parameters["as_of"] = parse_day(as_of, "--as-of").isoformat()
-    if tracking_uri:
-        parameters["tracking_uri"] = tracking_uri
-    path = document.document.spec.data.source.path
+    run = client.post(
+        "runs",
+        {
+            "display_name": f"{name} training",
+            "experiment_id": client.experiment(name),
+            "pipeline_version_reference": kfp_uploads.Uploads(client).reference(_training()),
+            "runtime_config": {"parameters": parameters},
+        },
+    )
+    url = f"{_checked(server.host)}/#/runs/details/{run['run_id']}"
+    _say({"run": run["run_id"], "url": url}, f"run {run['run_id']} of {name} has started: {url}", as_json)
+
+
+def schedule(
+    file: Path | None, server: Server, every: str, as_json: bool, tracking_uri: str = "", name: str = ""
+) -> None:
+    """Let the training pipeline of the document run on the server by a cron, or no longer (`every` is `off`)."""
+    document = opened(file, None).document
+    when = "" if every == "off" else cron.checked(every)
+    client = _reached(server)
+    loop = document.metadata.name
+    name = name or f"{loop} training"
+    if when:
+        parameters = _parameters(document, tracking_uri)
+        kept = kfp_recurring.keep(client, kfp_recurring.Schedule(name, loop, when, _training(), parameters))
+    else:
+        kept = kfp_recurring.remove(client, name, loop)
+    url = f"{_checked(server.host)}/#/recurringrun/details/{kept.recurring_id}" if when else ""
+    told = {"recurring_run": kept.recurring_id, "change": kept.change, "every": when, "enabled": kept.enabled}
+    sentence = {
+        "made": f"recurring run {kept.recurring_id} ({name}) starts by {when!r}: {url}",
+        "replaced": f"recurring run {kept.recurring_id} ({name}) starts by {when!r} instead of the one before: {url}",
+        "unchanged": f"recurring run {kept.recurring_id} ({name}) starts by {when!r} already: {url}",
+        "removed": f"recurring run {kept.recurring_id} ({name}) is removed; runs under way go on",
+        "absent": f"there is no recurring run {name} of {loop}",
+    }[kept.change]
+    if when and not kept.enabled:
+        sentence += "\nit is disabled in Kubeflow Pipelines, by a person: enable it there, or nothing starts"
+    _say({**told, "name": name, "url": url}, sentence, as_json)
+
+
+def _training() -> kfp_uploads.Compiled:
+    return kfp_uploads.read(wiring.pipelines_folder() / "training-pipeline.yaml")
+
+
+def _parameters(document: ModelLoop, tracking_uri: str) -> dict[str, str]:
+    path = document.spec.data.source.path
     if path is not None and "://" not in path and not Path(path).is_absolute():
         print(f"note: the pods must find {path!r} in their working folder; a relative path rarely is", file=sys.stderr)
-    run_id = _start(host, name, parameters)
-    url = f"{host}/#/runs/details/{run_id}"
+    text = json.dumps(document.model_dump(mode="json", by_alias=True, exclude_none=True))
+    return {"loop": text, **({"tracking_uri": tracking_uri} if tracking_uri else {})}
+
+
+def _say(told: dict[str, object], sentence: str, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"run": run_id, "url": url}, indent=2))
+        print(json.dumps(told, indent=2))
     else:
-        Console().print(f"run {run_id} of {name} has started: {url}", markup=False, highlight=False, soft_wrap=True)
+        Console().print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _checked(host: str) -> str:
@@ -98,38 +152,18 @@ def _checked(host: str) -> str:
     return host.rstrip("/")
 
 
-def _reach(host: str) -> None:
-    """Ask for its health first: kfp's own client tries for half a minute and then shows a traceback."""
-    url = f"{host}/apis/v2beta1/healthz"
+def _reached(server: Server) -> KfpClient:
+    """A client of a server that is there; its health is asked for first, to say what is wrong with the URL."""
+    host = _checked(server.host)
+    if server.token_file is not None and not server.token_file.is_file():
+        raise Refused(f"--token-file {server.token_file}: there is no such file. It holds a bearer token for KFP")
+    client = KfpClient(host, server.namespace, server.token_file, _TIMEOUT_SECONDS)
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - http(s), checked before
-            json.load(answer)
-    except urllib.error.HTTPError as error:
-        raise TrimtabError(f"{url} answers {error.code} {error.reason}: is that the URL of a KFP 2 API?") from error
-    except (ValueError, http.client.HTTPException) as error:
-        raise TrimtabError(f"{url} does not answer in JSON: is that the URL of a KFP 2 API?") from error
-    except OSError as error:
-        reason = getattr(error, "reason", error)
+        client.call("GET", "healthz")
+    except KfpError as error:
+        if error.code or "is that the URL" in str(error):
+            raise TrimtabError(f"{error}. Is that the URL of a KFP 2 API?" if error.code else str(error)) from error
         raise TrimtabError(
-            f"no KFP API answers at {host}: {reason}. Forward one with: "
-            "kubectl -n kubeflow port-forward svc/ml-pipeline 8888"
+            f"no KFP API answers: {error}. Forward one with: kubectl -n kubeflow port-forward svc/ml-pipeline 8888"
         ) from error
-
-
-def _start(host: str, name: str, parameters: dict[str, Any]) -> str:
-    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # kfp prints links; stdout may be JSON
-        warnings.simplefilter("ignore")
-        import kfp
-        from kfp_server_api import ApiException
-
-        try:
-            client = kfp.Client(host=host)
-            started = client.create_run_from_pipeline_package(
-                str(wiring.pipelines_folder() / "training-pipeline.yaml"),
-                arguments=parameters,
-                run_name=f"{name} training",
-                experiment_name=name,
-            )
-        except ApiException as error:
-            raise TrimtabError(f"the KFP API at {host} refused: {error.status} {error.reason}: {error.body}") from error
-    return str(started.run_id)
+    return client

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from trimtab import __version__
-from trimtab.cli import cluster, monitor_command, pipeline
+from trimtab.cli import cluster, monitor_command, pipeline, submit_command
 from trimtab.errors import TrimtabError
 
 app = typer.Typer(
@@ -256,24 +256,7 @@ def compile_(
     compile_pipelines(check)
 
 
-@app.command(rich_help_panel=_PIPE)
-def submit(
-    file: File = None,
-    host: Annotated[
-        str, typer.Option(help="URL of the KFP API, such as http://localhost:8888.", envvar="KFP_HOST")
-    ] = "",
-    as_of: Annotated[str, typer.Option("--as-of", help="Train as if it were this day.")] = "",
-    tracking_uri: Annotated[
-        str, typer.Option(help="MLflow's URI as the pods reach it; default: theirs.", envvar="MLFLOW_TRACKING_URI")
-    ] = "",
-    json: Json = False,
-) -> None:
-    """Run the training pipeline of a loop.yaml on a Kubeflow Pipelines server."""
-    from trimtab.cli.kfp import submit as submit_run
-
-    submit_run(file, host, as_of, json, tracking_uri)
-
-
+app.command(rich_help_panel=_PIPE)(submit_command.submit)
 app.command(rich_help_panel=_PIPE)(monitor_command.monitor)
 
 

@@ -58,10 +58,10 @@ def trigger(wanted: Wanted, file: Path) -> Trigger | None:
 
 
 def _submit(file: Path, wanted: Wanted) -> str:
-    from trimtab.cli.kfp import submit
+    from trimtab.cli.kfp import Server, submit
 
     with contextlib.redirect_stdout(sys.stderr):  # stdout may be JSON
-        submit(file, wanted.submit, "", as_json=False, tracking_uri=wanted.tracking_uri)
+        submit(file, Server(wanted.submit), "", as_json=False, tracking_uri=wanted.tracking_uri)
     return f"a training run was started at {wanted.submit}"
 
 
