@@ -95,12 +95,13 @@ def pod_specs(objects: tuple[Json, ...]) -> Iterator[tuple[str, Json]]:
         if one["kind"] == "SeldonDeployment":
             for predictor in spec["predictors"]:
                 yield from ((name, component["spec"]) for component in predictor["componentSpecs"])
+        # The pods below are KServe's, which decides on their environment.
         if one["kind"] in ("ServingRuntime", "ClusterServingRuntime"):
-            yield name, spec
+            yield name, {"enableServiceLinks": False, **spec}
         if one["kind"] == "InferenceService":
             for predictor in (spec["predictor"], *(canary["predictor"] for canary in spec.get("canary", []))):
                 model = [predictor["model"]] if "model" in predictor else predictor["containers"]
-                yield name, {**predictor, "containers": model}
+                yield name, {"enableServiceLinks": False, **predictor, "containers": model}
 
 
 def unrestricted(pod: Json) -> list[str]:
@@ -110,6 +111,9 @@ def unrestricted(pod: Json) -> list[str]:
     wrong += [
         f"volume {one['name']}" for one in pod.get("volumes", []) if not set(one) - {"name"} <= allowed | {"secret"}
     ]
+    if pod.get("enableServiceLinks") is not False:
+        # A Service `trimtab-metrics` becomes TRIMTAB_METRICS_PORT=tcp://..., over what a pod was told.
+        wrong.append("variables for every Service of the namespace")
     shared = pod.get("securityContext", {})
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
         own = container.get("securityContext", {})

@@ -95,6 +95,14 @@ def test_the_operator_is_told_only_what_it_reads(executable: str) -> None:
     assert [name for name in told if name not in code] == []
 
 
+def test_the_ports_are_told_as_they_are_exposed(executable: str) -> None:
+    """A Service trimtab-metrics would otherwise tell TRIMTAB_METRICS_PORT=tcp://..., where no operator starts."""
+    operator = _container(rendered(executable, "trimtab", {}), "operator")
+    told = _environment(operator)
+    ports = {one["name"]: one["containerPort"] for one in operator["ports"]}
+    assert (told["TRIMTAB_METRICS_PORT"], told["TRIMTAB_HEALTH_PORT"]) == (str(ports["metrics"]), str(ports["health"]))
+
+
 def test_the_shipped_crd_goes_along(executable: str) -> None:
     (found,) = of_kind(rendered(executable, "trimtab", {}), "CustomResourceDefinition")
     assert found == yaml.safe_load((ROOT / "helm/trimtab/crds/modelloops.trimtab.dev.yaml").read_text())
