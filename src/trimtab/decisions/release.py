@@ -111,6 +111,7 @@ def advance(policy: Policy, release: Release, observed: Observed) -> ReleaseDeci
         candidate_percent=percent_next,
         mirror_percent=0,
         held_since=None,
+        unready_since=None,
         hold="",
         next_look=0,
         counted=dict(observed.traffic),
@@ -127,6 +128,11 @@ def _ends(policy: Policy, release: Release, observed: Observed, found: Evidence)
         return f"its server failed: {server.reason or 'no reason was given'}"
     if server is not None and server.restarts > MOST_RESTARTS:
         return f"its server died {server.restarts} times; last: {server.reason or 'no reason was given'}"
+    if release.unready_since is not None and (server is None or server.state != "ready"):
+        unready = observed.now - release.unready_since
+        if unready > rule.not_ready_for:
+            why = (server.reason if server is not None else "") or "no reason was given"
+            return f"its server has not been ready for {lasting(unready)}: {why}"
     if found.traffic.bad:
         return f"{found.traffic.sentence}; that is surely above the {percent(rule.error_rate_above)} allowed"
     if found.slowness.bad:
@@ -144,7 +150,8 @@ def _waits(policy: Policy, release: Release, observed: Observed, found: Evidence
     if observed.clock_went_backwards or observed.now < release.phase_started:
         return "clock", "the clock went backwards: nothing moves on until it has passed the time of the last step"
     if server is None or server.state != "ready":
-        return "server", "its server is not ready yet"
+        reason = server.reason if server is not None else ""
+        return "server", f"its server is not ready yet{f' ({reason})' if reason else ''}"
     left = policy.step_least - (observed.now - release.phase_started)
     if release.phase != "warming" and left.total_seconds() > 0:
         return "time", f"this step lasts {lasting(left)} longer"
@@ -188,7 +195,9 @@ def _hold(
     where = f"{release.candidate_percent} % of requests" if release.phase == "canary" else release.phase
     sentence = f"Version {release.candidate} stays at {where}: {why}."
     next_look = _next_look(release, found.merit) if code == "looks-worse" else release.next_look
-    kept = replace(release, hold=code, next_look=next_look)
+    undelivered = observed.delivery is not None and bool(observed.delivery.trouble)  # then nobody started it yet
+    unready_since = (release.unready_since or observed.now) if code == "server" and not undelivered else None
+    kept = replace(release, hold=code, next_look=next_look, unready_since=unready_since)
     waited = observed.now - release.phase_started
     say = code in NOTABLE and code != release.hold
     if waited > policy.evidence.longest_wait and code not in ("clock", "person"):

@@ -67,6 +67,7 @@ class Release:
     candidate_percent: int = 0
     mirror_percent: int = 0
     held_since: datetime | None = None  # longest_wait passed undecided; it goes on if evidence comes
+    unready_since: datetime | None = None  # its server has not been ready since then
     hold: str = ""  # what it waits for (a code)
     steps: tuple[Step, ...] = ()  # canary steps so far
     next_look: int = 0  # after it looked worse: labels at which quality is looked at again

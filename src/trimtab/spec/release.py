@@ -24,6 +24,11 @@ class EvidenceWanted(Section):
 class RollBackWhen(Section):
     """What ends a release."""
 
+    not_ready_for: Duration = Field(
+        "30m",
+        validate_default=True,
+        description="The candidate's server was not ready for this long on end, whatever it waits for.",
+    )
     error_rate_above: float = Field(0.01, ge=0, le=1, description="Share of the candidate's requests that failed.")
     latency_ratio_above: float = Field(3.0, gt=1, description="Candidate's p99 latency over the stable version's.")
     latency_floor_ms: float = Field(50.0, ge=0, description="A p99 latency below this never ends a release.")

@@ -8,7 +8,7 @@ import pytest
 from decision_cases import DAY, HOUR, T0, TEN_POINTS_WORSE, comparison, good, seen, shadowing, spec
 
 from trimtab.decisions.judgement import judge_merit, slow_above_ms
-from trimtab.decisions.observed import Latency, Paired, Sample, ServerSeen, Split
+from trimtab.decisions.observed import DeliverySeen, Latency, Paired, Sample, ServerSeen, Split
 from trimtab.decisions.release import advance, begin
 from trimtab.decisions.state import Count, Step
 
@@ -69,6 +69,31 @@ def test_requests_of_the_step_before_do_not_count_for_this_one():
     assert advance(POLICY, release, seen(latency={})).waits_for == "requests"
     restarted = seen(latency={}, traffic={"2": Count(150, 0, "another epoch")})
     assert "150 of 200" in advance(POLICY, release, restarted).sentence
+
+
+def test_a_server_that_never_gets_ready_ends_the_release_and_a_short_absence_does_not():
+    waiting = {"2": ServerSeen("starting", 0, "KServe has not made its Deployment yet")}
+    begun = shadowing(phase="canary", candidate_percent=5)
+    late = T0 + 9 * DAY  # the step itself has lasted long
+    held = advance(POLICY, begun, seen(now=late, servers=waiting))
+    assert (held.action, held.waits_for) == ("hold", "server")
+    assert "has not made its Deployment" in held.sentence
+    still = advance(POLICY, held.release, seen(now=late + HOUR / 2, servers=waiting))
+    assert still.action == "hold"
+    back = advance(POLICY, still.release, seen(now=late + HOUR / 3))
+    assert back.action == "step"
+    assert back.release.unready_since is None
+    ended = advance(POLICY, still.release, seen(now=late + HOUR * 0.51, servers=waiting))
+    assert ended.action == "roll-back"
+    assert "has not been ready for 31m: KServe has not made its Deployment yet" in ended.sentence
+    nobody = advance(POLICY, still.release, seen(now=late + HOUR, servers={}))
+    assert nobody.action == "roll-back"
+
+
+def test_a_server_that_the_repository_was_not_told_of_is_not_late():
+    trouble = DeliverySeen("", trouble="the repository does not answer")
+    held = advance(POLICY, shadowing(), seen(servers={}, delivery=trouble))
+    assert (held.waits_for, held.release.unready_since) == ("server", None)
 
 
 def test_a_hold_is_worth_saying_once():
