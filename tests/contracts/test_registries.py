@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from trimtab.adapters.registry.bundles import Bundles
 from trimtab.adapters.registry.memory import MemoryRegistry
 from trimtab.adapters.registry.mlflow import MlflowRegistry
 from trimtab.errors import TrimtabError
@@ -165,8 +166,9 @@ def test_a_store_that_cannot_be_reached_is_told(store: Store, tmp_path: Path) ->
         registering.register(made.folder, made.digest, manifest, evaluation, {}, "sqlite:////dev/null/all.db", "")
 
 
+@pytest.mark.parametrize("uri", ["s3://bucket/bundle", "mlflow-artifacts:/1/ab/artifacts/bundle"])
 def test_a_download_that_was_broken_off_is_never_taken_for_a_bundle(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
     import mlflow.artifacts
     from mlflow.exceptions import MlflowException
@@ -183,10 +185,16 @@ def test_a_download_that_was_broken_off_is_never_taken_for_a_bundle(
         return str(target)
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
-    registry = MlflowRegistry(store.uri, tmp_path / "cache")
+    brought = Bundles(tmp_path / "cache", "http://mlflow:5000")
     with pytest.raises(TrimtabError, match="could not be brought here: connection lost"):
-        registry._bundle("s3://bucket/bundle", made.digest)
+        brought.local(uri, made.digest)
     for _ in range(2):
-        found = registry._bundle("s3://bucket/bundle", made.digest)
+        found = brought.local(uri, made.digest)
         assert bundle.verify(found, made.digest)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [made.digest.replace(":", "-")]
+
+
+def test_a_version_says_where_the_store_keeps_its_bundle(store: Store, tmp_path: Path) -> None:
+    found = MlflowRegistry(store.uri, tmp_path).version("rodents", store.register(store.made[0]))
+    assert found.uri.startswith("file:///")
+    assert Bundles(tmp_path).local(found.uri, found.digest) == found.bundle

@@ -47,6 +47,10 @@ class JsonApi:
         """Make or do something."""
         return self.call("POST", path, query, json.dumps(body or {}).encode(), "application/json")
 
+    def patch(self, path: str, body: Any) -> Json:
+        """Change what `body` names."""
+        return self.call("PATCH", path, None, json.dumps(body).encode(), "application/json")
+
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Json | None:
         """The object, or None if there is none."""
         return self._unless_gone("GET", path, query)

@@ -10,13 +10,17 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """A version with what vouches for it: digest of its bundle, evidence of its hold-out."""
+    """A version with what vouches for it: digest of its bundle, evidence of its hold-out.
+
+    `bundle` is a folder here; `uri` is where the registry's store keeps it, "" if nobody else can find it.
+    """
 
     name: str
     version: str
     digest: str
     bundle: Path
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    uri: str = ""
 
 
 class Registry(Protocol):
