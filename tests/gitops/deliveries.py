@@ -20,8 +20,8 @@ def served(version: str) -> Served:
     return Served(version, f"sha256:{version * 64}", Path("/models") / version)
 
 
-def uri(bundle: Path) -> str:
-    return f"s3://models/orders/{bundle.name}"
+def uri(served: Served) -> str:
+    return f"s3://models/orders/{served.bundle.name}"
 
 
 def step(percent: int) -> Wanted:

@@ -21,6 +21,7 @@ from trimtab.decisions.drift import DriftVerdict
 from trimtab.decisions.monitoring import MonitoringVerdict
 from trimtab.loop.turn import Loop
 from trimtab.loop.world import World
+from trimtab.ports.delivery import Served
 from trimtab.ports.registry import RegisteredVersion
 from trimtab.spec.document import ModelLoop
 from trimtab.spec.release import GitOps
@@ -35,8 +36,8 @@ PROMOTED = ["retrain", "propose", "promote", "retrain", "propose", "start", "ste
 ASIDE = ("alarm", "all-clear", "wait")
 
 
-def uri(bundle: Path) -> str:
-    return f"s3://models/orders/{bundle.name}"
+def uri(served: Served) -> str:
+    return f"s3://models/orders/{served.bundle.name}"
 
 
 def document(url: str, **release: Any) -> ModelLoop:

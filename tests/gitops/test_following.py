@@ -15,7 +15,7 @@ from trimtab.adapters.runs.memory import MemoryRuns
 from trimtab.adapters.servers.following import FollowingServers
 from trimtab.adapters.servers.memory import MemoryServers, MemoryService
 from trimtab.cli.opening import opened
-from trimtab.errors import EvidenceMissing, Refused
+from trimtab.errors import EvidenceMissing, Refused, TrimtabError
 from trimtab.loop.turn import Loop
 from trimtab.loop.world import World
 from trimtab.operator.accepting import LoopObject
@@ -111,7 +111,7 @@ def test_the_world_of_a_loop_with_gitops_delivers_and_only_looks(
     assert world.delivery is not None
     world.delivery.deliver(Wanted(Served("1", "sha256:1", tmp_path / "orders" / "1")), "", Why())
     assert "uri: pvc://claim/orders/1" in place.read("releases/orders/release.yaml")
-    with pytest.raises(Refused, match="is not below"):
+    with pytest.raises(TrimtabError, match="is not below"):
         world.delivery.deliver(Wanted(Served("1", "sha256:1", Path("/elsewhere"))), "", Why())
     direct = document(place.url, delivery="direct", gitops=None)
     assert isinstance(worlds(direct, ABOUT).servers, MemoryServers)

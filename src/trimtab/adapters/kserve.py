@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trimtab.adapters.cluster import PODS, Cluster, Resource
+from trimtab.adapters.pod_storage import storage_uri
 from trimtab.errors import TrimtabError
 from trimtab.ports.servers import ServerRequest, ServerView
 
@@ -54,7 +55,9 @@ def predictor(settings: Settings, request: ServerRequest, named: bool) -> Json:
         "name": "kserve-container",  # the CRD of 0.20.0 wants it said in a canary; KServe's default elsewhere
         "modelFormat": {"name": "trimtab"},
         "runtime": settings.runtime,
-        "storageUri": storage_uri(settings, request),
+        "storageUri": storage_uri(
+            request.version, request.bundle, request.uri, settings.storage_root, settings.storage_uri
+        ),
         # Behind the runtime's own arguments, where the last one counts: its name would be that of the object.
         "args": [f"--name={settings.name}"],
         "env": [
@@ -68,18 +71,6 @@ def predictor(settings: Settings, request: ServerRequest, named: bool) -> Json:
     if settings.service_account:
         found["serviceAccountName"] = settings.service_account
     return {"name": short(request.version), **found} if named else found
-
-
-def storage_uri(settings: Settings, request: ServerRequest) -> str:
-    """Where pods find the bundle; raises TrimtabError for one that is elsewhere."""
-    try:
-        inside = request.bundle.relative_to(settings.storage_root)
-    except ValueError as error:
-        raise TrimtabError(
-            f"the bundle of version {request.version} is at {request.bundle}, where no pod finds it: expected one "
-            f"below {settings.storage_root}, which is {settings.storage_uri} to KServe"
-        ) from error
-    return f"{settings.storage_uri.rstrip('/')}/{inside.as_posix()}"
 
 
 def inference_service(

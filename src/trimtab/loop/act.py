@@ -36,7 +36,7 @@ class Hands:
         requests = []
         for version in versions_of(state, keep_previous):
             found = self.registered(version)
-            requests.append(ServerRequest(version, found.bundle, found.digest))
+            requests.append(ServerRequest(version, found.bundle, found.digest, found.uri))
         views = self._world.servers.ensure(requests)
         wanted = routes_of(state)
         stable, candidate = _target(views, wanted.stable), _target(views, wanted.candidate)

@@ -82,7 +82,7 @@ class Handover:
 
     def _served(self, version: str) -> Served:
         found = self._registered(version)
-        return Served(version, found.digest, found.bundle)
+        return Served(version, found.digest, found.bundle, found.uri)
 
     def _adoptable(self, found: Delivered, known: str, answer: AnswerSeen | None) -> DeliverySeen:
         """What the repository serves, if the registry vouches for the same bytes."""

@@ -17,7 +17,7 @@ from trimtab.spec.document import ModelLoop
 if TYPE_CHECKING:
     from trimtab.adapters.delivery.requests import Requests
     from trimtab.adapters.git import Credentials
-    from trimtab.ports.delivery import Delivery
+    from trimtab.ports.delivery import Delivery, Served
     from trimtab.spec.release import GitOps
 
 WorldFactory = Callable[[ModelLoop, LoopObject], World]
@@ -95,6 +95,7 @@ def delivery(document: ModelLoop, about: LoopObject, where: GitOps, settings: Fo
     from trimtab.adapters.delivery.github import GitHub
     from trimtab.adapters.delivery.gitlab import GitLab
     from trimtab.adapters.delivery.gitops import GitDelivery
+    from trimtab.adapters.pod_storage import storage_uri
 
     if not settings.storage_uri:
         raise Refused(
@@ -103,14 +104,8 @@ def delivery(document: ModelLoop, about: LoopObject, where: GitOps, settings: Fo
         )
     given = credentials(where, settings)
 
-    def uri(bundle: Path) -> str:
-        try:
-            inside = bundle.relative_to(settings.root)
-        except ValueError as error:
-            raise Refused(
-                f"the bundle {bundle} is not below {settings.root}, which is {settings.storage_uri} to pods"
-            ) from error
-        return f"{settings.storage_uri.rstrip('/')}/{inside.as_posix()}"
+    def uri(served: Served) -> str:
+        return storage_uri(served.version, served.bundle, served.uri, settings.root, settings.storage_uri)
 
     def token() -> str:
         return credentials(where, settings).password  # read again each time, for secrets are renewed

@@ -10,11 +10,12 @@ from typing import Any, Literal, Protocol
 
 @dataclass(frozen=True)
 class Served:
-    """A version with its bundle and the digest that the registry vouches for."""
+    """A version with its bundle, the digest that the registry vouches for, and where its store keeps it."""
 
     version: str
     digest: str
     bundle: Path
+    uri: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,15 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True)
 class ServerRequest:
-    """One version to be served: its bundle folder, and the digest the registry vouches for."""
+    """One version to be served: its bundle folder, the digest the registry vouches for, and where its store keeps it.
+
+    `uri` is "" or a file: URI where nobody but this machine finds the bundle.
+    """
 
     version: str
     bundle: Path
     digest: str
+    uri: str = ""
 
 
 @dataclass(frozen=True)

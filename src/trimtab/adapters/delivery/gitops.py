@@ -16,7 +16,7 @@ from trimtab.adapters.delivery.repository import Repository
 from trimtab.adapters.delivery.requests import Requests
 from trimtab.adapters.git import Credentials, Git
 from trimtab.errors import DeliveryConflict, DeliveryFailed
-from trimtab.ports.delivery import Answer, Asked, Delivered, Wanted, Why
+from trimtab.ports.delivery import Answer, Asked, Delivered, Served, Wanted, Why
 from trimtab.spec.release import GitOps
 
 _TRIES = 5
@@ -31,7 +31,7 @@ class GitDelivery:
         loop: str,
         where: GitOps,
         credentials: Credentials,
-        uri: Callable[[Path], str],
+        uri: Callable[[Served], str],
         requests: Requests | None = None,
         timeout_seconds: float = 20.0,
     ) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -22,12 +21,12 @@ _MOST_FIELDS = 1000  # compared; YAML can say a billion in a line
 _NONE = {"version": "", "uri": "", "digest": ""}
 
 
-def text(loop: str, wanted: Wanted, uri: Callable[[Path], str]) -> str:
+def text(loop: str, wanted: Wanted, uri: Callable[[Served], str]) -> str:
     """The file. `uri`: where pods find a bundle."""
     return _head(loop) + yaml.safe_dump(values(wanted, uri), sort_keys=False, allow_unicode=True)
 
 
-def values(wanted: Wanted, uri: Callable[[Path], str]) -> Json:
+def values(wanted: Wanted, uri: Callable[[Served], str]) -> Json:
     """The chart's values; every key is always there, so that none of another file shows through."""
     candidate, copied = wanted.challenger, wanted.mirror_percent > 0
     roles = {"shadow": candidate, "challenger": None} if copied else {"challenger": candidate, "shadow": None}
@@ -79,10 +78,10 @@ def _head(loop: str) -> str:
     )
 
 
-def _role(served: Served | None, uri: Callable[[Path], str]) -> Json:
+def _role(served: Served | None, uri: Callable[[Served], str]) -> Json:
     if served is None:
         return dict(_NONE)
-    return {"version": served.version, "uri": uri(served.bundle), "digest": served.digest}
+    return {"version": served.version, "uri": uri(served), "digest": served.digest}
 
 
 def _read(content: str) -> Json:
