@@ -58,15 +58,18 @@ def rows(count: int = 1000) -> str:
 
 
 class BareCluster:
-    """A context manager. `volume` is the claim's folder."""
+    """A context manager. `volume` is the claim's folder; loops, operator and claim are in `namespace`."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.folder, self.volume = folder, folder / "volume"
+    def __init__(self, folder: Path, namespace: str = "default", **environment: str) -> None:
+        self.folder, self.volume, self.namespace = folder, folder / "volume", namespace
+        self.loops = LOOPS.replace("/default/", f"/{namespace}/")
         self._stack = contextlib.ExitStack()
         self.api = with_definition(self._stack.enter_context(KubernetesApi()))
         self.images = {IMAGE, SERVER_IMAGE}
         self.node = self._stack.enter_context(Node(self.api, folder / "node", {"claim": self.volume}, self.images))
         self.kubeconfig = self.api.kubeconfig(folder / "kubeconfig")
+        if namespace != "default":
+            self.api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
         self.environment = environment
         self.operators: list[subprocess.Popen[bytes]] = []
 
@@ -86,8 +89,8 @@ class BareCluster:
         told = {
             "KUBECONFIG": str(self.kubeconfig),
             "POD_NAME": f"operator-{len(self.operators)}",
-            "POD_NAMESPACE": "default",
-            "TRIMTAB_NAMESPACES": "default",
+            "POD_NAMESPACE": self.namespace,
+            "TRIMTAB_NAMESPACES": self.namespace,
             "TRIMTAB_METRICS_PORT": "0",
             "TRIMTAB_HEALTH_PORT": "0",
             "TRIMTAB_BUSY_SECONDS": "0.5",
@@ -109,24 +112,26 @@ class BareCluster:
 
     def give_rows(self, name: str = "signs") -> None:
         """As `kubectl cp` does."""
-        home = self.volume / "default" / name
+        home = self.volume / self.namespace / name
         home.mkdir(parents=True, exist_ok=True)
         (home / "rows.csv.part").write_text(rows())
         (home / "rows.csv.part").rename(home / "rows.csv")
 
     def status(self, name: str = "signs") -> dict[str, Any]:
         """The loop's status."""
-        return dict(self.api.request("GET", f"{LOOPS}/{name}").get("status") or {})
+        return dict(self.api.request("GET", f"{self.loops}/{name}").get("status") or {})
 
     def named(self, kind: str, role: str) -> list[str]:
         """Names of what there is in a role."""
         paths = {"deployments": "/apis/apps/v1", "jobs": "/apis/batch/v1", "pods": "/api/v1", "services": "/api/v1"}
-        found = self.api.objects(f"{paths[kind]}/namespaces/default/{kind}?labelSelector=trimtab.dev/role={role}")
+        found = self.api.objects(
+            f"{paths[kind]}/namespaces/{self.namespace}/{kind}?labelSelector=trimtab.dev/role={role}"
+        )
         return [one["metadata"]["name"] for one in found]
 
     def events(self) -> list[dict[str, Any]]:
         """What was told."""
-        return self.api.objects("/api/v1/namespaces/default/events")
+        return self.api.objects(f"/api/v1/namespaces/{self.namespace}/events")
 
     def asked(self) -> set[tuple[str, str, str]]:
         """(group, resource, verb) of every call of an operator."""
@@ -142,7 +147,8 @@ class BareCluster:
 
     def door(self) -> str:
         """host:port of the router's Service, or ""."""
-        for one in self.api.objects("/api/v1/namespaces/default/services?labelSelector=trimtab.dev/role=router"):
+        path = f"/api/v1/namespaces/{self.namespace}/services?labelSelector=trimtab.dev/role=router"
+        for one in self.api.objects(path):
             return f"{one['spec'].get('clusterIP')}:{one['spec']['ports'][0]['port']}"
         return ""
 

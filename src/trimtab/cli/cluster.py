@@ -35,7 +35,7 @@ def connected(kubeconfig: str, context: str) -> Cluster:
 
 @app.command()
 def doctor(
-    namespace: Namespace = "trimtab",
+    namespace: Namespace = "models",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
@@ -67,7 +67,7 @@ def _sum(findings: list[Finding]) -> str:
 
 @app.command()
 def uninstall(
-    namespace: Namespace = "trimtab",
+    namespace: Namespace = "models",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
     keep_data: Annotated[bool, typer.Option("--keep-data", help="Leave volumes with logs, labels and models.")] = False,
