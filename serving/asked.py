@@ -1,16 +1,13 @@
-"""Reading a request, whatever its protocol, into rows; everything from outside is checked here or in the contract."""
+"""A request, whatever its protocol and its server; everything from outside is checked here or in the contract."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from kserve import InferRequest
-
-from trimtab.serving import tensors
 from trimtab.serving.refusals import Malformed, Refused, TooMuch
 from trimtab.stages.contract import Contract
 
@@ -21,6 +18,7 @@ REQUEST_ID, VIRTUAL_TIME, ATTEMPT, SHADOW = (
     "x-envoy-attempt-count",
     "x-trimtab-shadow",
 )
+Protocol = Literal["v1", "v2", "grpc", "seldon"]
 _YEARS = range(1678, 2262)  # what nanosecond time stamps, which readers of the log may use, can say
 
 
@@ -32,34 +30,28 @@ class Asked:
     ids: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
     time: datetime
-    protocol: Literal["v1", "v2", "grpc"]
+    protocol: Protocol
     shadow: bool
     attempt: int
 
 
-def read(
-    payload: Any,
+def check(
+    rows: Sequence[dict[str, Any]],
+    given_id: str | None,
+    protocol: Protocol,
     headers: Mapping[str, str],
     contract: Contract,
     max_rows: int,
     virtual_time: bool,
-    outputs: tuple[str, ...] = tensors.OUTPUTS,
 ) -> Asked:
-    """Check and read; raises Malformed for what is no request, TooMuch, and Refused for what breaks the contract.
+    """A request whose rows were read, checked; raises Malformed, TooMuch, and Refused for what breaks the contract.
 
-    Every row is checked before any of them is predicted.
+    `given_id` is the id in the request itself, which comes before the header's. Every row is checked before any of
+    them is predicted.
     """
-    if isinstance(payload, InferRequest):
-        tensors.check_outputs(payload, outputs)
-        rows = tensors.rows(payload)
-        protocol: Literal["v1", "v2", "grpc"] = "grpc" if payload.from_grpc else "v2"
-        given = payload.id
-    else:
-        rows = _instances(payload)
-        protocol, given = "v1", None
     if len(rows) > max_rows:
         raise TooMuch(f"{len(rows)} rows in one request; at most {max_rows} are taken (serving.limits.maxRows)")
-    request_id = _id(given or headers.get(REQUEST_ID))
+    request_id = _id(given_id or headers.get(REQUEST_ID))
     time = read_time(headers.get(VIRTUAL_TIME) if virtual_time else None)
     for number, row in enumerate(rows):
         problem = contract.refuse_row(row)
@@ -108,11 +100,12 @@ def _attempt(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 1
 
 
-def _instances(payload: Any) -> list[dict[str, Any]]:
-    instances = payload.get("instances") if isinstance(payload, dict) else None
-    if not isinstance(instances, list) or not instances:
+def instances(payload: Any) -> list[dict[str, Any]]:
+    """The rows of a V1 request; raises Malformed."""
+    found = payload.get("instances") if isinstance(payload, dict) else None
+    if not isinstance(found, list) or not found:
         raise Malformed('expected {"instances": [{"column": value, ...}, ...]} with at least one row')
-    for number, row in enumerate(instances):
+    for number, row in enumerate(found):
         if not isinstance(row, dict):
             raise Malformed(f"instances[{number}]: expected an object of columns, found {type(row).__name__}")
-    return instances
+    return found

@@ -13,7 +13,6 @@ import socket
 import sys
 import warnings
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":  # kserve reads sys.argv when it is imported, and these arguments are not for it
@@ -30,8 +29,7 @@ from trimtab.serving.kserve.metrics import ServerMetrics
 from trimtab.serving.kserve.model import BundleModel, Settings
 from trimtab.serving.kserve.rest import RestServer, application
 from trimtab.serving.kserve.rpc import RpcServer
-from trimtab.stages import bundle
-from trimtab.stages.bundle import Predictor
+from trimtab.serving.served import load
 
 GRACE_SECONDS = 10
 _REFUSED, _FAILED = 2, 1
@@ -90,19 +88,6 @@ async def serve(model: BundleModel, host: str, http: socket.socket, grpc_port: i
     rest.stop()
     await asyncio.gather(serving, rpc.stop(GRACE_SECONDS))
     return not model.busy
-
-
-def load(folder: Path, digest: str) -> Predictor:
-    """The bundle, checked; raises TrimtabError with a sentence for whatever is wrong with it."""
-    try:
-        return bundle.load(folder, digest)
-    except TrimtabError:
-        raise
-    except Exception as error:
-        raise TrimtabError(
-            f"{folder} is as the registry vouches for, but cannot be loaded here ({type(error).__name__}: {error}). "
-            "Was it trained with other versions of its libraries? Train again"
-        ) from error
 
 
 def main(given: list[str]) -> int:

@@ -135,7 +135,7 @@ class _Full:
 
 def test_without_room_for_the_log_nothing_is_acknowledged(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     server = start(when_full="refuse")
-    server.model._journal = journal = _Full()
+    server.model._records._journal = journal = _Full()
     for _ in range(3):
         status, answer, headers = server.rows(GOOD)
         assert (status, answer, headers["retry-after"]) == (503, {"error": "no room on that disk"}, "5")
@@ -150,7 +150,7 @@ def test_without_room_for_the_log_nothing_is_acknowledged(start: Start, caplog: 
 
 def test_without_room_answers_are_served_with_a_warning_if_wanted(start: Start) -> None:
     server = start(when_full="serve")
-    server.model._journal = _Full()
+    server.model._records._journal = _Full()
     status, answer, headers = server.rows(GOOD, GOOD)
     assert (status, len(answer["predictions"]), headers["x-trimtab-logged"]) == (200, 2, "false")
     assert 'trimtab_unlogged_total{model="m",version="7"} 2.0' in generate_latest(server.registry).decode()
