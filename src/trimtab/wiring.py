@@ -5,11 +5,12 @@ Technologies are imported where they are made: looking at a ledger must not wait
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +32,12 @@ from trimtab.spec.document import ModelLoop
 if TYPE_CHECKING:
     import pandas as pd
 
+    from trimtab.adapters.registry.mirror import Publisher
+
 __all__ = ["Ledger", "Turns"]
 
 _MOST_RUNS = 10_000
+_FLUSH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -62,16 +66,39 @@ def training_world(document: ModelLoop, path: Path, home: Home, observer: Callab
     from trimtab.adapters.router.memory import MemoryRouter
     from trimtab.adapters.servers.memory import MemoryServers, MemoryService
 
-    return _world(document, path, home, MemoryServers(), MemoryRouter(), MemoryService(), observer)
+    publisher = _publisher()
+    world = _world(document, path, home, MemoryServers(), MemoryRouter(), MemoryService(), observer)
+    return shown(world, document.metadata.name, publisher)
 
 
 def live_world(document: ModelLoop, path: Path, home: Home, port: int | None) -> World:
     """Everything as real processes on loopback; `port` instead of `serving.port`."""
-    return _served(document, path, home, port, virtual_time=False)
+    publisher = _publisher()
+    return shown(_served(document, path, home, port, virtual_time=False), document.metadata.name, publisher)
+
+
+def shown(world: World, name: str, publisher: Publisher | None) -> World:
+    """The same, its versions and aliases shown in a second registry too, if there is one."""
+    if publisher is None:
+        return world
+    from trimtab.adapters.registry.mirror import MirroredRegistry
+
+    registry = MirroredRegistry(world.registry, publisher)
+    return replace(world, registry=registry, remark=lambda: publisher.trouble(name))
+
+
+def _publisher() -> Publisher | None:
+    """To the registry that the environment names; what it was not told yet is told when this process ends."""
+    from trimtab.adapters.registry.mirror import publisher_from_environment
+
+    found = publisher_from_environment()
+    if found is not None:
+        atexit.register(found.flush, _FLUSH_SECONDS)
+    return found
 
 
 def replay_world(document: ModelLoop, path: Path, home: Home) -> World:
-    """The same on a free port, where requests and labels carry their own virtual time."""
+    """Served on a free port, where requests and labels carry their own virtual time; no other registry is told."""
     return _served(document, path, home, 0, virtual_time=True)
 
 

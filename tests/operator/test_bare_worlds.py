@@ -12,6 +12,7 @@ from operator_product import SPEC
 
 from trimtab.adapters.cluster import Cluster
 from trimtab.adapters.pipelines.job import REFUSED
+from trimtab.adapters.registry.mirror import MirroredRegistry, publisher_from_environment
 from trimtab.cli.pipeline_job import main
 from trimtab.decisions.state import Cause, LoopState, Training
 from trimtab.errors import Refused, TrimtabError
@@ -105,6 +106,33 @@ def test_the_environment_says_whose_parts_are_used(
     plain["spec"]["release"] |= {"shadow": False}
     world = ClusterWorlds(cluster, settings(tmp_path), platform)(loads(json.dumps(plain)), ABOUT)
     assert tuple(type(part).__name__ for part in (world.runner, world.servers, world.router)) == parts
+
+
+def test_versions_are_shown_in_a_second_registry_where_the_environment_names_one(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    assert publisher_from_environment({}) is None
+    publisher = publisher_from_environment({"TRIMTAB_MODEL_REGISTRY_URL": "http://127.0.0.1:1"})
+    assert publisher is not None
+    folder = settings(tmp_path).place(ABOUT).home
+    folder.mkdir(parents=True)
+    (folder / "rows.csv").touch()
+    world = ClusterWorlds(cluster, settings(tmp_path), None, publisher)(document(path="rows.csv"), ABOUT)
+    assert isinstance(world.registry, MirroredRegistry)
+    assert world.remark() == ""
+    publisher.point("m", "champion", "1")
+    assert not publisher.bring()
+    assert "Kubeflow Model Registry at http://127.0.0.1:1" in world.remark()
+    seen = Seen(1, NOW, document(path="rows.csv"), remark=world.remark())
+    told = {one["type"]: one for one in status_of(seen, ())["conditions"]}
+    assert (told["Degraded"]["reason"], told["Degraded"]["message"]) == ("Behind", world.remark())
+
+
+@pytest.mark.parametrize("url", ["registry:8080", "ftp://registry", "http://", "http://me:hush@registry"])
+def test_a_second_registry_that_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(Refused, match="TRIMTAB_MODEL_REGISTRY_URL must be a URL") as refused:
+        publisher_from_environment({"TRIMTAB_MODEL_REGISTRY_URL": url})
+    assert "hush" not in str(refused.value)
 
 
 def test_a_release_that_the_router_cannot_do_is_refused_when_the_loop_is_taken_up(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +46,7 @@ class World:
     artifact_root: Path
     document_text: str
     delivery: Delivery | None = None  # where releases are handed over, if it is not the loop that changes what serves
+    remark: Callable[[], str] = str  # what a person should know of a part that holds up no turn; "" is nothing
 
     def close(self) -> None:
         """Stop all that was started: first the door, then what is behind it, last the log writer."""

@@ -157,7 +157,8 @@ class Keeper:
         before = self._written if self._written is not None else dict(body.get("status") or {})
         try:
             turn, last = self._newest(turn)
-            seen = Seen(self._generation, now, self._document, self._problems, turn, last, self._failure)
+            remark = self._loop.world.remark() if self._loop is not None else ""
+            seen = Seen(self._generation, now, self._document, self._problems, turn, last, self._failure, remark)
             status = status_of(seen, before.get("conditions") or ())
             self._count(status, turn)
             if (

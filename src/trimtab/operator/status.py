@@ -26,6 +26,7 @@ class Seen:
     turn: Turn | None = None
     last: Mapping[str, Any] | None = None
     failure: str = ""
+    remark: str = ""  # of a part that holds up no turn
 
 
 def status_of(seen: Seen, conditions: Sequence[Mapping[str, Any]]) -> Json:
@@ -142,6 +143,8 @@ def _degraded(seen: Seen, state: LoopState) -> tuple[str, str, str]:
         return "True", "TurnFailed", seen.failure
     if state.alarms:
         return "True", "Alarms", f"Alarms are up: {', '.join(state.alarms)}"
+    if seen.remark:
+        return "True", "Behind", seen.remark
     return "False", "AsExpected", "The last turn went through and no alarm is up."
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from trimtab.adapters.cluster import Cluster
+from trimtab.adapters.registry.mirror import Publisher, publisher_from_environment
 from trimtab.adapters.turns.configmap import ConfigMapTurns
 from trimtab.decisions.state import LoopState
 from trimtab.errors import Refused, TrimtabError
@@ -26,16 +27,23 @@ if TYPE_CHECKING:
 
 def worlds_from_environment(cluster: Cluster) -> Callable[[ModelLoop, LoopObject], World]:
     """A factory of worlds as the operator's environment says; raises Refused."""
-    worlds = ClusterWorlds(cluster, from_environment(), platform_from_environment())
+    worlds = ClusterWorlds(cluster, from_environment(), platform_from_environment(), publisher_from_environment())
     return with_gitops(worlds, cluster, following.from_environment())
 
 
 class ClusterWorlds:
     """Makes the world of each loop of the operator's own namespace: a claim reaches no other one."""
 
-    def __init__(self, cluster: Cluster, settings: BareSettings, platform: Platform | None = None) -> None:
-        """`platform` says which parts are not the bare cluster's own."""
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: BareSettings,
+        platform: Platform | None = None,
+        publisher: Publisher | None = None,
+    ) -> None:
+        """`platform` says which parts are not the bare cluster's own; `publisher` shows versions elsewhere too."""
         self._cluster, self._settings, self._platform = cluster, settings, platform or Platform()
+        self._publisher = publisher
         self._runs: dict[str | Path, RunStore] = {}
 
     def __call__(self, document: ModelLoop, about: LoopObject) -> World:
@@ -47,7 +55,7 @@ class ClusterWorlds:
         from trimtab.adapters.router.envoy_deployment import EnvoyDeployment
         from trimtab.adapters.servers.collector_deployment import CollectorDeployment
         from trimtab.adapters.servers.deployment import DeploymentServers
-        from trimtab.wiring import document_text, pipelines_folder
+        from trimtab.wiring import document_text, pipelines_folder, shown
 
         cluster, settings = self._cluster, self._settings
         if about.namespace != settings.namespace:
@@ -65,7 +73,7 @@ class ClusterWorlds:
         servers, router = serving_parts(cluster, document, about, self._platform)
         envoy = EnvoyDeployment(cluster, place, document.spec.serving) if router is None else None
         bounds = Bounds(seconds=settings.job_seconds, start_seconds=settings.start_seconds)
-        return World(
+        world = World(
             turns=turns,
             runs=runs,
             runner=pipeline_runner(about, self._platform, tracking) or JobRunner(cluster, place, runs, bounds),
@@ -93,6 +101,7 @@ class ClusterWorlds:
             artifact_root=home.artifacts,
             document_text=document_text(document, place.home),
         )
+        return shown(world, about.name, self._publisher)
 
     def _store(self, home: Home) -> RunStore:
         """One for all loops of a ledger: each holds connections."""
