@@ -45,22 +45,24 @@ def test_by_default_nothing_is_cluster_wide(executable: str) -> None:
 
 
 def test_rights_reach_the_namespaces_that_are_watched_and_no_others(executable: str) -> None:
-    objects = rendered(executable, "trimtab", {"operator.namespaces": ["a", "b"]})
+    objects = rendered(executable, "trimtab", {"operator.namespaces": ["a", "b"], "volume.shared": True})
     assert _environment(_container(objects, "operator"))["TRIMTAB_NAMESPACES"] == "a,b"
     ours = [one for one in of_kind(objects, "Role") if not one["metadata"]["name"].endswith("-leader")]
     assert {one["metadata"]["namespace"] for one in ours} == {"a", "b"}
     subjects = [subject for one in of_kind(objects, "RoleBinding") for subject in one["subjects"]]
     assert {(one["namespace"], one["name"]) for one in subjects} == {(NAMESPACE, "r-trimtab")}
+    accounts = {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in of_kind(objects, "ServiceAccount")}
+    assert accounts >= {("a", "r-trimtab-loops"), ("b", "r-trimtab-loops")}
 
 
 def test_cluster_wide_is_told_to_the_operator_as_an_empty_list(executable: str) -> None:
-    objects = rendered(executable, "trimtab", {"operator.clusterWide": True})
+    objects = rendered(executable, "trimtab", {"operator.clusterWide": True, "volume.shared": True})
     assert _environment(_container(objects, "operator"))["TRIMTAB_NAMESPACES"] == ""
     assert len(of_kind(objects, "ClusterRole")) == 1
 
 
 def test_the_rights_are_the_least(executable: str) -> None:
-    everything = {"operator.clusterWide": True, "rbac.kserve": True, "rbac.gatewayApi": True}
+    everything = {"operator.clusterWide": True, "volume.shared": True, "rbac.kserve": True, "rbac.gatewayApi": True}
     for rule in _rights(rendered(executable, "trimtab", everything), "Role", "ClusterRole"):
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         assert not {"secrets", "roles", "rolebindings", "clusterroles", "pods/exec", "nodes"} & set(rule["resources"])

@@ -105,3 +105,15 @@ priorityClassName: {{ . }}
 {{- $names := include "trimtab.namespaces" . -}}
 {{- if not .Values.operator.clusterWide }}{{ $names }}{{ end -}}
 {{- end }}
+
+{{- /* The ports of a list of URLs, as JSON: those that are said, else the scheme's. */ -}}
+{{- define "trimtab.ports" -}}
+{{- $found := list -}}
+{{- range . -}}
+{{- if regexMatch "^https?://" . -}}
+{{- $said := regexFind ":[0-9]+$" (urlParse .).host -}}
+{{- $found = append $found (int (default (ternary "443" "80" (hasPrefix "https" .)) (trimPrefix ":" $said))) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end }}

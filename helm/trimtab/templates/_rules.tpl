@@ -2,10 +2,14 @@
 {{- define "trimtab.rules" -}}
 - apiGroups: [trimtab.dev]
   resources: [modelloops]
-  verbs: [get, list, watch, patch, update]
+  verbs: [get, list, watch, patch]
 - apiGroups: [trimtab.dev]
-  resources: [modelloops/status, modelloops/finalizers]
-  verbs: [get, patch, update]
+  resources: [modelloops/status]
+  verbs: [patch]
+# Runs name their loop as their owner, and block its deletion in the foreground.
+- apiGroups: [trimtab.dev]
+  resources: [modelloops/finalizers]
+  verbs: [update]
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, patch]
@@ -17,18 +21,18 @@
   verbs: [get, list, create, patch, delete]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, create, patch, delete]
+  verbs: [list, create, patch, delete]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, list, create, patch, update, delete]
+  verbs: [get, create, patch, update, delete]
 # Patched is an annotation of the routers' pods: the kubelet looks at once for routes that changed.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, patch]
-{{- if .Values.rbac.kserve }}
+  verbs: [list, patch]
+{{- if or .Values.rbac.kserve (include "trimtab.onKServe" .) }}
 - apiGroups: [serving.kserve.io]
   resources: [inferenceservices]
-  verbs: [get, list, watch, create, patch, update, delete]
+  verbs: [get, list, create, patch, delete]
 # Read: whether KServe's route, or Knative's revisions, are as they were asked for.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
@@ -37,10 +41,10 @@
   resources: [revisions]
   verbs: [list]
 {{- end }}
-{{- if .Values.rbac.gatewayApi }}
+{{- if or .Values.rbac.gatewayApi (eq .Values.router.kind "gateway-api") }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [get, list, watch, create, patch, update, delete]
+  verbs: [get, create, patch]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [gateways]
   verbs: [get]
