@@ -1,4 +1,4 @@
-"""The status of a ModelLoop, as the operator writes it, and the columns of `kubectl get loops`."""
+"""The status of a ModelLoop, as the operator writes it, and the columns of `kubectl get modelloops`."""
 
 from __future__ import annotations
 
