@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from rendering import of_kind, rendered
+import yaml
+from rendering import NAMESPACE, ROOT, of_kind, rendered
 from switches import GATEWAY, KSERVE, KUBEFLOW
 
+from trimtab.adapters import kserve
 from trimtab.operator.platforms import Platform, platform_from_environment
+from trimtab.ports.servers import ServerRequest
 
 Json = dict[str, Any]
 
@@ -147,3 +151,25 @@ def test_the_collector_is_started_as_its_command_line_wants_it(executable: str) 
             one for one in of_kind(objects, "PersistentVolumeClaim") if one["metadata"]["name"] == "r-trimtab-collector"
         ]
         assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def _chooses(selector: Json, labels: Json) -> bool:
+    """As Kubernetes matches expressions."""
+    return all(
+        one["key"] in labels and (one["operator"] == "Exists" or labels[one["key"]] in one["values"])
+        for one in selector["matchExpressions"]
+    )
+
+
+def test_servers_that_kserve_makes_for_loops_are_scraped(executable: str) -> None:
+    """KServe puts the labels of the runtime, the InferenceService and its predictor on the pods, and its own."""
+    runtime = yaml.safe_load((ROOT / "serving/kserve/runtime.yaml").read_text())["spec"]
+    settings = kserve.Settings("orders", NAMESPACE, Path("/m"), "s3://models")
+    predictor = kserve.predictor(settings, ServerRequest("7", Path("/m/7"), "sha256:" + "a" * 64), named=True)
+    made = kserve.inference_service(settings, "orders", "Standard", {"predictor": predictor}, {})
+    labels = {**made["metadata"]["labels"], **predictor["labels"], kserve.OF: "orders"}
+    (port,) = runtime["containers"][0]["ports"]
+    monitors = of_kind(rendered(executable, "trimtab", {"prometheus.podMonitor": True}), "PodMonitor")
+    (ours,) = [one["spec"] for one in monitors if _chooses(one["spec"]["selector"], labels)]
+    assert {one["port"] for one in ours["podMetricsEndpoints"]} == {port["name"], "user-port"}
+    assert {one["path"] for one in ours["podMetricsEndpoints"]} == {runtime["annotations"]["prometheus.kserve.io/path"]}
