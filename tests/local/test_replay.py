@@ -58,6 +58,26 @@ def test_an_earlier_state_is_kept_unless_fresh_is_said(project: Path) -> None:
     assert (project / ".trimtab/ledger.db").stat().st_ino == before
 
 
+def test_fresh_removes_nothing_before_the_source_was_read(project: Path) -> None:
+    source = project / "rodents.csv"
+    source.rename(project / "away.csv")
+    try:
+        assert "rodents.csv" in trimtab(project, "replay", "--fresh", "--from", "2020-02-10", code=2)
+    finally:
+        (project / "away.csv").rename(source)
+    assert told(project, "status")["champion"] == "1"
+
+
+def test_a_live_loops_state_is_never_forgotten(project: Path) -> None:
+    home = project / "live"
+    trimtab(project, "run", "--home", str(home))
+    for options in ((), ("--fresh",)):
+        said = trimtab(project, "replay", "--from", "2020-02-10", "--home", str(home), *options, code=2)
+        assert "no replay made" in said
+        assert "--fresh" not in said
+    assert told(project, "status", "--home", str(home))["champion"] == "1"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

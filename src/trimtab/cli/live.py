@@ -37,6 +37,7 @@ def up(file: Path | None, home: Path | None, port: int | None, every: float) -> 
 
     console = Console()
     with owning(found.home.make().owner, "trimtab up"):
+        found.home.replay_marker.unlink(missing_ok=True)  # from now on it is a live loop's
         world = wiring.live_world(found.document, found.path, found.home, port)
         previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

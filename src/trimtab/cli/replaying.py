@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -21,6 +20,7 @@ from trimtab.cli.show import REPLAY_REPORT, monitoring_entries
 from trimtab.dashboard.replay_report import render
 from trimtab.errors import Refused
 from trimtab.loop.calendar import parse_day
+from trimtab.loop.forgetting import forget, may_forget
 from trimtab.loop.memory import PeakMemory
 from trimtab.loop.owner import owner_of, owning
 from trimtab.loop.replay import Replay, lost_and_doubled
@@ -46,17 +46,13 @@ def replay(
     found = opened(file, home)
     began = time.monotonic()
     console = Console(stderr=as_json)
-    owner = owner_of(found.home.owner)
-    if fresh and owner is None and found.home.root.exists():
-        shutil.rmtree(found.home.root)
-    elif owner is None and found.home.ledger.exists():
-        raise Refused(
-            f"{found.home.root} holds the state of an earlier loop. Add --fresh to forget it, or give another --home"
-        )
+    if owner_of(found.home.owner) is None:  # whoever runs it is named below
+        may_forget(found.home, fresh)
+    frame = wiring.history(found.document, found.path)  # what cannot be replayed costs no earlier state
+    first, last = _span(frame, since, until)
+    marked = _mark(mark)
     with owning(found.home.make().owner, "trimtab replay"):
-        frame = wiring.history(found.document, found.path)
-        first, last = _span(frame, since, until)
-        marked = _mark(mark)
+        forget(found.home)
         world = wiring.replay_world(found.document, found.path, found.home)
         with PeakMemory() as memory:
             try:

@@ -31,6 +31,7 @@ def run_once(file: Path | None, home: Path | None, as_of: str | None, as_json: b
     seen: list[Turn] = []
     display = TaskDisplay(f"training {found.document.metadata.name} on what was known at {now:%Y-%m-%d %H:%M} UTC")
     with owning(found.home.make().owner, "trimtab run"):
+        found.home.replay_marker.unlink(missing_ok=True)  # from now on it is a live loop's
         world = wiring.training_world(found.document, found.path, found.home, display.take)
         try:
             loop = Loop(found.document, world)

@@ -67,6 +67,16 @@ class Home:
         """Locked by the process that runs the loop."""
         return self.root / "owner.json"
 
+    @property
+    def accepted(self) -> Path:
+        """The document that was last accepted here."""
+        return self.root / "accepted.json"
+
+    @property
+    def replay_marker(self) -> Path:
+        """There exactly if a replay made this state."""
+        return self.root / "made-by-replay"
+
     def make(self) -> Home:
         """Create the folder, kept out of git; raises Refused if it cannot be one."""
         try:
