@@ -36,9 +36,9 @@ def api() -> Iterator[KubernetesApi]:
         yield server
 
 
-def cluster(api: KubernetesApi, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def cluster(api: KubernetesApi, tmp_path: Path, *words: str, namespace: str = "ml") -> subprocess.CompletedProcess[str]:
     config = api.kubeconfig(tmp_path / "kubeconfig")
-    command = [sys.executable, "-m", "trimtab", "cluster", *words, "--namespace", "ml", "--kubeconfig", str(config)]
+    command = [sys.executable, "-m", "trimtab", "cluster", *words, "-n", namespace, "--kubeconfig", str(config)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
