@@ -13,6 +13,7 @@ def analyse(
     as_of: str,
     champion: str,
     champion_digest: str,
+    tracking_uri: str,
     model_digest: str,
     contract: dsl.Input[dsl.Artifact],
     transform: dsl.Input[dsl.Artifact],
@@ -31,7 +32,7 @@ def analyse(
 
     import pandas as pd
 
-    from trimtab.components.reading import champion_of, document, moment, show_evaluation
+    from trimtab.components.reading import comparable, document, moment, show_evaluation
     from trimtab.stages import fitting
     from trimtab.stages.contract import Contract
     from trimtab.stages.features import Transform
@@ -42,7 +43,8 @@ def analyse(
     columns = Transform.from_json(Path(transform.path).read_bytes())
     estimator = load(Path(model.path), model_digest)
     fitted = fitting.assemble(found, rules, columns, estimator, known, moment(as_of).isoformat())
-    evaluation = fitting.judge(found, fitted, held, champion_of(champion, champion_digest))
+    before, lacking = comparable(champion, champion_digest, tracking_uri)
+    evaluation = fitting.judge(found, fitted, held, before, lacking)
     digest = fitting.pack(Path(bundle.path), fitted, held, evaluation)
     show_evaluation(evaluation, metrics, confusion, summary)
     outputs = namedtuple("Outputs", ["digest", "verdict", "evidence"])

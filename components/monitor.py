@@ -13,6 +13,7 @@ def monitor(
     labels: str,
     bundle: str,
     digest: str,
+    tracking_uri: str,
     version: str,
     failures: int,
     report: dsl.Output[dsl.HTML],
@@ -21,12 +22,12 @@ def monitor(
     """Judge the window that ends at `now` (ISO 8601) against the champion's training data; returns JSON."""
     from pathlib import Path
 
-    from trimtab.components.reading import document, moment, window_of
+    from trimtab.components.reading import bundle_of, document, moment, window_of
     from trimtab.stages import monitor as stage
     from trimtab.stages import monitoring_report
     from trimtab.stages.bundle import frames, load
 
-    found, at, folder = document(loop), moment(now), Path(bundle)
+    found, at, folder = document(loop), moment(now), bundle_of(bundle, digest, tracking_uri)
     model, (reference, holdout, evaluation) = load(folder, digest), frames(folder, digest)
     columns, classes = model.manifest.columns, model.manifest.classes
     fields = [rule.name for rule in model.contract.features]  # a request holds more than what the model uses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.errors import DataRefused
+from trimtab.errors import ArtifactCorrupt, DataRefused
 from trimtab.spec.document import LoopSpec, Metadata, ModelLoop
 from trimtab.spec.section import format_duration
 
@@ -124,11 +125,26 @@ def _logged_columns(answers: pd.DataFrame) -> list[str]:
     return list(columns)
 
 
-def champion_of(folder: str, digest: str) -> Predictor | None:
+def bundle_of(place: str, digest: str, tracking_uri: str) -> Path:
+    """The bundle's folder: of that path, or brought here from a store's URI and checked."""
+    from trimtab.adapters.registry.bundles import Bundles
+
+    return Bundles(Path(tempfile.gettempdir()) / "trimtab-bundles", tracking_uri).local(place, digest)
+
+
+def champion_of(place: str, digest: str, tracking_uri: str) -> Predictor | None:
     """The champion to compare with, checked, or None."""
     from trimtab.stages.bundle import load
 
-    return load(Path(folder), digest) if folder else None
+    return load(bundle_of(place, digest, tracking_uri), digest) if place else None
+
+
+def comparable(place: str, digest: str, tracking_uri: str) -> tuple[Predictor | None, str]:
+    """The champion to compare with, and why there is none although one is named: a new version must not wait for it."""
+    try:
+        return champion_of(place, digest, tracking_uri), ""
+    except ArtifactCorrupt as error:
+        return None, f"no comparison: the champion's bundle cannot be read ({error})"
 
 
 def anomaly_list(found: Sequence[Anomaly]) -> str:

@@ -26,13 +26,13 @@ def monitoring_pipeline(
     Args:
         loop: The ModelLoop document, as YAML or JSON text.
         now: ISO 8601 time at which the window ends; nothing that became known later is seen.
-        predictions: Folder of the prediction log.
-        labels: Folder of the label log.
-        bundle: Folder of the champion's bundle.
+        predictions: Folder or s3:// URI of the prediction log.
+        labels: Folder or s3:// URI of the label log.
+        bundle: Folder or URI of the champion's bundle.
         digest: The digest that the registry vouches for.
         version: The champion's version; empty: quality is that of all versions.
         failures: Requests of the window that got no answer from it, which no log knows of.
-        tracking_uri: MLflow's tracking URI; only `report_as` wants it.
+        tracking_uri: MLflow's tracking URI; only `report_as` and a bundle in the server's own store want it.
         report_as: Key under which the verdict is said in MLflow, as Kubeflow Pipelines shows it to no program.
     """
     watched = monitor(
@@ -42,6 +42,7 @@ def monitoring_pipeline(
         labels=labels,
         bundle=bundle,
         digest=digest,
+        tracking_uri=tracking_uri,
         version=version,
         failures=failures,
     )

@@ -31,9 +31,9 @@ def training_pipeline(
     Args:
         loop: The ModelLoop document, as YAML or JSON text.
         as_of: ISO 8601 time; nothing that became known later is seen. Empty: now.
-        predictions: Folder of the prediction log; empty: do not learn from served rows.
-        labels: Folder of the label log.
-        champion: Folder of the champion's bundle, to compare with; empty: none.
+        predictions: Folder or s3:// URI of the prediction log; empty: do not learn from served rows.
+        labels: Folder or s3:// URI of the label log.
+        champion: Folder or URI of the champion's bundle, to compare with; empty: none.
         champion_digest: The digest that the registry vouches for.
         tracking_uri: MLflow's tracking URI.
         artifact_root: Where MLflow keeps bundles; empty: the server's own place.
@@ -51,6 +51,7 @@ def training_pipeline(
         as_of=as_of,
         champion=champion,
         champion_digest=champion_digest,
+        tracking_uri=tracking_uri,
         model_digest=fitted.outputs["Output"],
         contract=checked.outputs["contract"],
         transform=columns.outputs["transform"],

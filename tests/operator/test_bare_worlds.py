@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from operator_product import SPEC
 
 from trimtab.adapters.cluster import Cluster
 from trimtab.adapters.pipelines.job import REFUSED
+from trimtab.adapters.records.bucket import SpooledLog
+from trimtab.adapters.records.parquet import RecordFolder
 from trimtab.adapters.registry.mirror import MirroredRegistry, publisher_from_environment
 from trimtab.cli.pipeline_job import main
 from trimtab.decisions.state import Cause, LoopState, Training
@@ -69,6 +72,26 @@ def test_a_loop_elsewhere_than_its_volume_is_refused(tmp_path: Path) -> None:
         worlds(document(path="rows.csv"), LoopObject("other", "m", "uid"))
 
 
+def test_a_volume_that_is_shared_lets_loops_be_in_other_namespaces(tmp_path: Path, cluster: Cluster) -> None:
+    shared = replace(settings(tmp_path), shared=True)
+    world = ClusterWorlds(cluster, shared)(document(query="SELECT 1", url="duckdb://"), LoopObject("other", "m", "uid"))
+    assert world.predictions_folder == tmp_path / "other/m/predictions"
+
+
+def test_every_loop_has_a_place_of_its_own_in_the_store_of_logs(tmp_path: Path, cluster: Cluster) -> None:
+    told = {"TRIMTAB_IMAGE": "i", "TRIMTAB_CLAIM": "c", "POD_NAMESPACE": "models", "TRIMTAB_VOLUME": str(tmp_path)}
+    found = from_environment({**told, "TRIMTAB_RECORD_STORE": "s3://logs/all/"})
+    for name in ("m", "n"):
+        place = found.place(LoopObject("models", name, "uid"))
+        assert {"name": "TRIMTAB_RECORD_STORE", "value": f"s3://logs/all/models/{name}"} in place.environment
+    world = ClusterWorlds(cluster, found)(document(query="SELECT 1", url="duckdb://"), ABOUT)
+    assert isinstance(world.predictions, SpooledLog)
+    plain = ClusterWorlds(cluster, from_environment(told))(document(query="SELECT 1", url="duckdb://"), ABOUT)
+    assert isinstance(plain.predictions, RecordFolder)
+    with pytest.raises(Refused, match="names no bucket"):
+        from_environment({**told, "TRIMTAB_RECORD_STORE": "/logs"})
+
+
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     with KubernetesApi() as api:
@@ -102,9 +125,13 @@ def test_the_environment_says_whose_parts_are_used(
     place = settings(tmp_path).place(ABOUT)
     place.home.mkdir(parents=True)
     (place.home / "rows.csv").touch()
-    plain = document(path="rows.csv").model_dump(mode="json", by_alias=True, exclude_none=True)
+    reachable = replace(settings(tmp_path), tracking_uri="http://mlflow", record_store="s3://bucket/logs")
+    kubeflow = platform.pipelines == "kubeflow"
+    source = "s3://bucket/rows.csv" if kubeflow else "rows.csv"
+    plain = document(path=source).model_dump(mode="json", by_alias=True, exclude_none=True)
     plain["spec"]["release"] |= {"shadow": False}
-    world = ClusterWorlds(cluster, settings(tmp_path), platform)(loads(json.dumps(plain)), ABOUT)
+    worlds = ClusterWorlds(cluster, reachable if kubeflow else settings(tmp_path), platform)
+    world = worlds(loads(json.dumps(plain)), ABOUT)
     assert tuple(type(part).__name__ for part in (world.runner, world.servers, world.router)) == parts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from trimtab.adapters.router.kserve_standard import KServeStandard
 from trimtab.adapters.servers.kserve import KServeServers
 from trimtab.errors import Refused
 from trimtab.operator.accepting import LoopObject
+from trimtab.operator.bare import BareSettings
 from trimtab.operator.platforms import pipeline_runner, platform_from_environment, serving_parts
 from trimtab.spec.document import ModelLoop
 from trimtab.testing.kfp_api import KfpApi
@@ -30,7 +32,8 @@ NO_SHADOW = {"steps": [50], "shadow": False}
 def parts(environment: dict[str, str], **release: Any) -> tuple[Any, Any]:
     document = ModelLoop.model_validate(model_loop("rodents", release=release or NO_SHADOW))
     platform = platform_from_environment(environment)
-    return serving_parts(Cluster.connect(url="http://127.0.0.1:1"), document, ABOUT, platform)
+    home = BareSettings(image="i:1", claim="disk", namespace="shop", volume=Path("/volume")).place(ABOUT)
+    return serving_parts(Cluster.connect(url="http://127.0.0.1:1"), document, home, ABOUT, platform)
 
 
 def test_a_bare_cluster_has_its_own() -> None:

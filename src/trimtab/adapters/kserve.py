@@ -24,12 +24,18 @@ MODE = "serving.kserve.io/deploymentMode"  # stated always: the cluster's defaul
 OF = "serving.kserve.io/inferenceservice"  # KServe puts it on whatever it makes for one
 VERSION = "trimtab.dev/version"
 LOOP = "trimtab.dev/loop"
+USER = 65532  # of the image of serving/kserve/runtime.yaml
+_LOG = "/var/lib/trimtab-log"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the versions of one loop are served. Bundles below `storage_root` are found by pods at `storage_uri`."""
+    """How the versions of one loop are served. Bundles below `storage_root` are found by pods at `storage_uri`.
+
+    Each answer is remembered in one of two ways. With `log_claim` the servers write their log into that claim, below
+    `log_path`: nothing that was acknowledged is lost. With `payloads_url` KServe's logger sends each call there.
+    """
 
     name: str
     namespace: str
@@ -40,6 +46,9 @@ class Settings:
     min_replicas: int = 1
     resources: Mapping[str, Any] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    log_claim: str = ""
+    log_path: str = ""
+    payloads_url: str = ""
 
 
 def short(version: str) -> str:
@@ -68,6 +77,15 @@ def predictor(settings: Settings, request: ServerRequest, named: bool) -> Json:
     if settings.resources:
         model["resources"] = dict(settings.resources)
     found: Json = {"model": model, "minReplicas": settings.min_replicas, "labels": {VERSION: request.version}}
+    if settings.log_claim:
+        # Not the runtime's own volume under another source: a volume with two sources is no volume.
+        model["args"].append(f"--log-dir={_LOG}")
+        model["volumeMounts"] = [{"name": "log-of-loop", "mountPath": _LOG, "subPath": settings.log_path}]
+        found["volumes"] = [{"name": "log-of-loop", "persistentVolumeClaim": {"claimName": settings.log_claim}}]
+        found["securityContext"] = {"fsGroup": USER}
+    if settings.payloads_url:
+        # As Go writes the header: KServe compares it to the letter.
+        found["logger"] = {"mode": "all", "url": settings.payloads_url, "metadataHeaders": ["X-Request-Id"]}
     if settings.service_account:
         found["serviceAccountName"] = settings.service_account
     return {"name": short(request.version), **found} if named else found

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from trimtab.decisions.state import LoopState, routes_of, versions_of
+from trimtab.errors import TrimtabError
 from trimtab.loop.world import World
 from trimtab.ports.pipelines import RunRequest
 from trimtab.ports.registry import RegisteredVersion
@@ -72,6 +73,17 @@ class Hands:
         if view is None or view.state == "INTERRUPTED":
             self._world.runner.start(RunRequest(key, str(pipeline), parameters()))
 
+    def _place(self, found: RegisteredVersion) -> str:
+        """The bundle as pipelines find it; raises TrimtabError for one that they cannot."""
+        if not self._world.bundles_by_uri:
+            return str(found.bundle)
+        if not found.uri or found.uri.startswith("file:"):
+            raise TrimtabError(
+                f"the bundle of version {found.version} is at {found.bundle}, where pipelines elsewhere do not find "
+                "it: keep artifacts in an object store or in the MLflow server"
+            )
+        return found.uri
+
     def _training(self, state: LoopState) -> Callable[[], Mapping[str, Any]]:
         def parameters() -> Mapping[str, Any]:
             champion = self.registered(state.champion) if state.champion else None
@@ -80,7 +92,7 @@ class Hands:
                 "as_of": _stamp(state.training.started if state.training else None),
                 "predictions": str(self._world.predictions_folder),
                 "labels": str(self._world.labels_folder),
-                "champion": str(champion.bundle) if champion else "",
+                "champion": self._place(champion) if champion else "",
                 "champion_digest": champion.digest if champion else "",
                 "tracking_uri": self._world.tracking_uri,
                 "artifact_root": str(self._world.artifact_root),
@@ -96,7 +108,7 @@ class Hands:
                 "now": _stamp(state.monitoring.started if state.monitoring else None),
                 "predictions": str(self._world.predictions_folder),
                 "labels": str(self._world.labels_folder),
-                "bundle": str(champion.bundle),
+                "bundle": self._place(champion),
                 "digest": champion.digest,
                 "version": champion.version,
                 "failures": state.monitoring.failures if state.monitoring else 0,

@@ -43,8 +43,9 @@ class World:
     predictions_folder: Path | str  # or an s3:// URI
     labels_folder: Path | str
     tracking_uri: str
-    artifact_root: Path
+    artifact_root: Path | str  # or a URI; "" is the MLflow server's own place
     document_text: str
+    bundles_by_uri: bool = False  # pipelines see no folder of this machine
     delivery: Delivery | None = None  # where releases are handed over, if it is not the loop that changes what serves
     remark: Callable[[], str] = str  # what a person should know of a part that holds up no turn; "" is nothing
 

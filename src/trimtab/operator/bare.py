@@ -10,9 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from trimtab.adapters.records.places import STORE
 from trimtab.adapters.workloads import Place
 from trimtab.errors import Refused
 from trimtab.operator.accepting import LoopObject
+from trimtab.stages.objects import place
 
 Json = dict[str, Any]
 
@@ -34,6 +36,9 @@ class BareSettings:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     environment: tuple[Json, ...] = ()
     tracking_uri: str = ""
+    artifact_root: str = ""  # where MLflow keeps bundles, such as s3://bucket/models; "": on the volume
+    record_store: str = ""  # s3://bucket/prefix, below which each loop's logs are shipped; "": they stay on the volume
+    shared: bool = False  # a claim of this name in each namespace of loops is the same storage
     ledger_url: str = ""
     ledger_secret: str = ""  # NAME/KEY of the secret that holds the ledger's URL, for the Jobs
     feedback_secret: str = ""  # NAME/KEY of the secret that holds the token that /v1/feedback wants
@@ -44,7 +49,9 @@ class BareSettings:
 
     def place(self, about: LoopObject) -> Place:
         """Where this loop's pods run."""
-        secret = [secret_entry("TRIMTAB_LEDGER_URL", self.ledger_secret)] if self.ledger_secret else []
+        told = [secret_entry("TRIMTAB_LEDGER_URL", self.ledger_secret)] if self.ledger_secret else []
+        if self.record_store:
+            told.append({"name": STORE, "value": self.records(about)})
         return Place(
             about.name,
             about.namespace,
@@ -58,10 +65,14 @@ class BareSettings:
             self.service_account,
             self.listen,
             self.resources,
-            (*self.environment, *secret),
+            (*self.environment, *told),
             about.owner,
             self.node_selector,
         )
+
+    def records(self, about: LoopObject) -> str:
+        """Where this loop's logs are shipped to; "" if they are not."""
+        return f"{self.record_store.rstrip('/')}/{about.namespace}/{about.name}" if self.record_store else ""
 
 
 def secret_entry(name: str, secret: str) -> Json:
@@ -96,6 +107,9 @@ def from_environment(environment: Mapping[str, str] | None = None) -> BareSettin
         node_selector=_json(found, "TRIMTAB_POD_NODES", {}),
         environment=tuple(_json(found, "TRIMTAB_POD_ENV", [])),
         tracking_uri=found.get("TRIMTAB_TRACKING_URI", ""),
+        artifact_root=found.get("TRIMTAB_ARTIFACT_ROOT", ""),
+        record_store=_store(found.get(STORE, "")),
+        shared=found.get("TRIMTAB_VOLUME_SHARED") == "true",
         ledger_url=found.get("TRIMTAB_LEDGER_URL", ""),
         ledger_secret=found.get("TRIMTAB_LEDGER_SECRET", ""),
         feedback_secret=found.get("TRIMTAB_FEEDBACK_SECRET", ""),
@@ -104,6 +118,13 @@ def from_environment(environment: Mapping[str, str] | None = None) -> BareSettin
         server_seconds=int(_seconds(found, "TRIMTAB_SERVER_SECONDS", default.server_seconds)),
         drain=timedelta(seconds=_seconds(found, "TRIMTAB_DRAIN_SECONDS", default.drain.total_seconds())),
     )
+
+
+def _store(uri: str) -> str:
+    """The prefix, if it is one; raises Refused."""
+    if uri:
+        place(uri)
+    return uri
 
 
 def _json(found: Mapping[str, str], name: str, default: Any) -> Any:

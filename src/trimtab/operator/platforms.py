@@ -24,6 +24,7 @@ from trimtab.spec.document import ModelLoop
 if TYPE_CHECKING:
     from trimtab.adapters.kserve import Settings as KServeSettings
     from trimtab.adapters.router.prometheus import Evidence
+    from trimtab.adapters.workloads import Place
 
 ROUTERS = ("envoy", "gateway-api", "kserve-standard", "kserve-knative")
 PIPELINES = ("job", "kubeflow")
@@ -46,6 +47,7 @@ class Platform:
     storage_uri: str = ""
     serving_runtime: str = "trimtab-kserve"
     serving_account: str = ""
+    payload_logger: bool = False  # KServe's logger tells of each call, instead of the servers' log on the volume
     kfp_url: str = ""
     kfp_namespace: str = ""
     kfp_account: str = ""
@@ -71,7 +73,11 @@ def platform_from_environment(environment: Mapping[str, str] | None = None) -> P
         "kfp_account": "TRIMTAB_KFP_ACCOUNT",
     }
     values = {name: found[variable] for name, variable in given.items() if found.get(variable)}
-    platform = Platform(**values, marks_copies=found.get("TRIMTAB_GATEWAY_MARKS_COPIES") == "true")
+    platform = Platform(
+        **values,
+        marks_copies=found.get("TRIMTAB_GATEWAY_MARKS_COPIES") == "true",
+        payload_logger=found.get("TRIMTAB_KSERVE_LOGGER") == "true",
+    )
     problems = _problems(platform)
     if problems:
         raise Refused("\n".join(problems))
@@ -113,9 +119,12 @@ def _problems(platform: Platform) -> list[str]:
 
 
 def serving_parts(
-    cluster: Cluster, document: ModelLoop, about: LoopObject, platform: Platform
+    cluster: Cluster, document: ModelLoop, home: Place, about: LoopObject, platform: Platform
 ) -> tuple[ModelServers | None, Router | None]:
-    """Servers and router; None is the bare cluster's own. Raises Refused for a release that the router cannot do."""
+    """Servers and router; None is the bare cluster's own. `home` is where the loop's pods run.
+
+    Raises Refused for a release that the router cannot do.
+    """
     from trimtab.adapters.router import gateway_api, kserve_knative, kserve_standard
     from trimtab.adapters.router.abilities import check
 
@@ -123,21 +132,21 @@ def serving_parts(
         return None, None
     evidence = _evidence(platform, about)
     if platform.router == "gateway-api":
-        from trimtab.adapters.router.http_route import Place
+        from trimtab.adapters.router.http_route import Place as RoutePlace
         from trimtab.adapters.servers.kserve import KServeServers
 
         check(document.spec.release, gateway_api.abilities(platform.marks_copies))
         hosts = (f"{about.name}.{about.namespace}.{platform.domain}",) if platform.domain else ()
         seconds = document.spec.serving.limits.timeout.total_seconds()
-        place = Place(about.name, about.namespace, about.name, platform.gateway, hosts, seconds)
-        servers = KServeServers(cluster, _kserve(platform, about)) if platform.storage_uri else None
+        place = RoutePlace(about.name, about.namespace, about.name, platform.gateway, hosts, seconds)
+        servers = KServeServers(cluster, _kserve(platform, home)) if platform.storage_uri else None
         return servers, gateway_api.GatewayApiRouter(cluster, place, evidence)
     if platform.router == "kserve-standard":
         check(document.spec.release, kserve_standard.ABILITIES)
-        standard = kserve_standard.KServeStandard(cluster, _kserve(platform, about), evidence)
+        standard = kserve_standard.KServeStandard(cluster, _kserve(platform, home), evidence)
         return standard, standard
     check(document.spec.release, kserve_knative.ABILITIES)
-    knative = kserve_knative.KServeKnative(cluster, _kserve(platform, about), evidence)
+    knative = kserve_knative.KServeKnative(cluster, _kserve(platform, home), evidence)
     return knative, knative
 
 
@@ -166,14 +175,19 @@ def _evidence(platform: Platform, about: LoopObject) -> Evidence:
     return Evidence(Prometheus(platform.prometheus_url, token), source, about.namespace)
 
 
-def _kserve(platform: Platform, about: LoopObject) -> KServeSettings:
+def _kserve(platform: Platform, home: Place) -> KServeSettings:
     from trimtab.adapters.kserve import Settings
+    from trimtab.adapters.servers.collector_deployment import address
 
+    logs = home.home / "predictions"
     return Settings(
-        about.name,
-        about.namespace,
+        home.loop,
+        home.namespace,
         Path(platform.storage_root or "/"),
         platform.storage_uri,
         runtime=platform.serving_runtime,
         service_account=platform.serving_account,
+        log_claim="" if platform.payload_logger else home.claim,
+        log_path=logs.relative_to(home.root).as_posix(),
+        payloads_url=f"http://{address(home)}/v1/payloads" if platform.payload_logger else "",
     )

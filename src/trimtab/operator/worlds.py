@@ -32,7 +32,10 @@ def worlds_from_environment(cluster: Cluster) -> Callable[[ModelLoop, LoopObject
 
 
 class ClusterWorlds:
-    """Makes the world of each loop of the operator's own namespace: a claim reaches no other one."""
+    """Makes the world of each loop of the operator's own namespace: a claim reaches no other one.
+
+    Unless `settings.shared` vouches that each namespace has a claim of that name on the same storage.
+    """
 
     def __init__(
         self,
@@ -44,12 +47,15 @@ class ClusterWorlds:
         """`platform` says which parts are not the bare cluster's own; `publisher` shows versions elsewhere too."""
         self._cluster, self._settings, self._platform = cluster, settings, platform or Platform()
         self._publisher = publisher
+        self._elsewhere = self._platform.pipelines == "kubeflow"  # pipelines see no folder of the volume
+        if self._elsewhere:
+            refuse_unreachable(settings)
         self._runs: dict[str | Path, RunStore] = {}
 
     def __call__(self, document: ModelLoop, about: LoopObject) -> World:
         """The loop's world; raises TrimtabError for a loop that cannot run here, saying why and what to do."""
         from trimtab.adapters.pipelines.job import Bounds, JobRunner
-        from trimtab.adapters.records.parquet import RecordFolder
+        from trimtab.adapters.records.places import record_log
         from trimtab.adapters.records.schema import LABELS, PREDICTIONS
         from trimtab.adapters.registry.mlflow import MlflowRegistry
         from trimtab.adapters.router.envoy_deployment import EnvoyDeployment
@@ -58,19 +64,20 @@ class ClusterWorlds:
         from trimtab.wiring import document_text, pipelines_folder, shown
 
         cluster, settings = self._cluster, self._settings
-        if about.namespace != settings.namespace:
+        if about.namespace != settings.namespace and not settings.shared:
             raise Refused(
                 f"the loop is in namespace {about.namespace}, and the volume {settings.claim} that all of its pods "
-                f"must share is in {settings.namespace}. Move the loop there, or install the chart in its namespace"
+                f"must share is in {settings.namespace}. Move the loop there, install the chart in its namespace, or "
+                "set volume.shared if both namespaces have a claim of that name on the same storage"
             )
-        place = settings.place(about)
+        place, records = settings.place(about), settings.records(about)
         home = Home(place.home).make()
         turns = ConfigMapTurns(cluster, about.namespace, about.name)
-        refuse_source(document, place, lambda: _has_champion(turns))
+        refuse_source(document, place, lambda: _has_champion(turns), self._elsewhere)
         runs = self._store(home)
         tracking = settings.tracking_uri or home.tracking_uri
         token = [secret_entry("TRIMTAB_FEEDBACK_TOKEN", settings.feedback_secret)] if settings.feedback_secret else []
-        servers, router = serving_parts(cluster, document, about, self._platform)
+        servers, router = serving_parts(cluster, document, place, about, self._platform)
         envoy = EnvoyDeployment(cluster, place, document.spec.serving) if router is None else None
         bounds = Bounds(seconds=settings.job_seconds, start_seconds=settings.start_seconds)
         world = World(
@@ -88,18 +95,23 @@ class ClusterWorlds:
             ),
             router=router or cast(EnvoyDeployment, envoy),
             collector=CollectorDeployment(
-                cluster, place, numbers=document.spec.scope.problem == "regression", environment=tuple(token)
+                cluster,
+                place,
+                numbers=document.spec.scope.problem == "regression",
+                payloads=self._platform.payload_logger,
+                environment=tuple(token),
             ),
             registry=MlflowRegistry(tracking, home.artifacts),
-            predictions=RecordFolder(home.predictions, PREDICTIONS),
-            labels=RecordFolder(home.labels, LABELS),
+            predictions=record_log(home.predictions, PREDICTIONS, records),
+            labels=record_log(home.labels, LABELS, records),
             training_pipeline=pipelines_folder() / "training-pipeline.yaml",
             monitoring_pipeline=pipelines_folder() / "monitoring-pipeline.yaml",
-            predictions_folder=home.predictions,
-            labels_folder=home.labels,
+            predictions_folder=f"{records}/{home.predictions.name}" if self._elsewhere else home.predictions,
+            labels_folder=f"{records}/{home.labels.name}" if self._elsewhere else home.labels,
             tracking_uri=tracking,
-            artifact_root=home.artifacts,
+            artifact_root=settings.artifact_root or ("" if self._elsewhere else home.artifacts),
             document_text=document_text(document, place.home),
+            bundles_by_uri=self._elsewhere,
         )
         return shown(world, about.name, self._publisher)
 
@@ -114,14 +126,36 @@ class ClusterWorlds:
         return self._runs[where]
 
 
-def refuse_source(document: ModelLoop, place: Place, served: Callable[[], bool]) -> None:
+def refuse_unreachable(settings: BareSettings) -> None:
+    """Raise Refused if the pods of Kubeflow Pipelines could not reach what they read and write."""
+    wanted = {
+        "TRIMTAB_TRACKING_URI (stores.trackingUri)": (settings.tracking_uri, "the URL of an MLflow server"),
+        "TRIMTAB_RECORD_STORE (stores.records)": (
+            settings.record_store,
+            "where the logs are, such as s3://bucket/logs",
+        ),
+    }
+    missing = [f"{name}, {what}" for name, (value, what) in wanted.items() if not value or value.startswith("sqlite:")]
+    if missing:
+        raise Refused(
+            "with pipelines on Kubeflow Pipelines, whose pods do not see the operator's volume, the operator's "
+            f"environment lacks {'; and '.join(missing)}"
+        )
+
+
+def refuse_source(document: ModelLoop, place: Place, served: Callable[[], bool], elsewhere: bool = False) -> None:
     """Raise TrimtabError unless the rows can be had: files must lie in the loop's own folder of the volume.
 
-    Files that are missing stop nothing that is `served` already.
+    Files that are missing stop nothing that is `served` already. `elsewhere`: pipelines do not see the volume.
     """
     given = document.spec.data.source.path
     if not given or "://" in given:
         return
+    if elsewhere:
+        raise Refused(
+            f"data.source.path is {given}, a file, and pipelines run on Kubeflow Pipelines, whose pods do not see the "
+            "operator's volume. Give an s3:// URI, or a query"
+        )
     path = Path(given)
     if ".." in path.parts or (path.is_absolute() and place.home not in path.parents):
         raise Refused(

@@ -14,16 +14,26 @@ _PORT = 8080
 _COMMAND = ("python", "-m", "trimtab.serving.collector")
 
 
-class CollectorDeployment:
-    """`numbers`: every label must be a number; `environment`: more entries of its env.
+def address(place: Place) -> str:
+    """host:port of the collector's Service, from anywhere in the cluster."""
+    return f"{object_name(place.loop, COLLECTOR)}.{place.namespace}.svc:{_PORT}"
 
-    It outlives the operator: `close` stops nothing, `remove` does.
+
+class CollectorDeployment:
+    """`numbers`: every label must be a number; `payloads`: it takes KServe's payload log; `environment`: more of its
+    env. It outlives the operator: `close` stops nothing, `remove` does.
     """
 
     def __init__(
-        self, cluster: Cluster, place: Place, *, numbers: bool = False, environment: tuple[Json, ...] = ()
+        self,
+        cluster: Cluster,
+        place: Place,
+        *,
+        numbers: bool = False,
+        payloads: bool = False,
+        environment: tuple[Json, ...] = (),
     ) -> None:
-        self._place, self._numbers, self._environment = place, numbers, environment
+        self._place, self._numbers, self._payloads, self._environment = place, numbers, payloads, environment
         self._deployments = Deployments(cluster, place, COLLECTOR)
         self._name = object_name(place.loop, COLLECTOR)
         self.reason = "not looked at yet"
@@ -38,7 +48,11 @@ class CollectorDeployment:
             "name": COLLECTOR,
             "image": place.image,
             "command": list(_COMMAND),
-            "args": [*options, *(["--numbers"] if self._numbers else [])],
+            "args": [
+                *options,
+                *(["--numbers"] if self._numbers else []),
+                *([f"--payloads={place.loop}"] if self._payloads else []),
+            ],
             "env": list(self._environment),
             "ports": [{"name": "metrics", "containerPort": _PORT, "protocol": "TCP"}],
             "startupProbe": {**probe, "periodSeconds": 2, "failureThreshold": 60},
