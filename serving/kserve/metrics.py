@@ -37,6 +37,9 @@ class ServerMetrics:
         served.labels(*self._values, digest).set(1)
         self._waiting = Gauge("trimtab_waiting_rows", "Rows not yet being computed", _LABELS, registry=registry)
         self._answered: dict[tuple[str, bool], Counter] = {}
+        # There from the start: a share of failures needs both, though all that was ever asked may have failed.
+        self._requests.labels(*self._values, "v1", "false")
+        self._unanswered.labels(*self._values, "500")
 
     def answered(self, protocol: str, shadow: bool, rows: int, seconds: float) -> None:
         """Count one answered request."""

@@ -118,6 +118,13 @@ def test_health_metadata_and_metrics(server: Served) -> None:
         assert line in text
 
 
+def test_a_version_that_only_fails_has_a_count_of_answers(server: Served) -> None:
+    """Else its share of failures is a number over nothing, and no alert fires."""
+    text = generate_latest(server.registry).decode()
+    assert 'trimtab_requests_total{model="m",protocol="v1",shadow="false",version="7"} 0.0' in text
+    assert 'trimtab_unanswered_total{model="m",status="500",version="7"} 0.0' in text
+
+
 class _Full:
     """A journal on a full disk, until `room`."""
 
