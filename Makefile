@@ -7,7 +7,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 READY := $(VENV)/.ready
 DEMO := examples/desert-rodents
 
-.PHONY: help setup demo test lint check images kind clean
+.PHONY: help setup demo test test-runtimes runtimes lint check images kind clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -29,7 +29,13 @@ $(VENV)/.servers: .ci/test-servers $(READY)
 $(VENV)/helm/4/helm: .ci/kubernetes-tools | $(READY)
 	@.ci/kubernetes-tools $(BIN)/python $(VENV)/helm
 
-test: $(READY) $(VENV)/.servers $(VENV)/helm/4/helm ## Run every test
+runtimes: $(READY)
+	@.ci/test-runtimes $(BIN)/python .venv-runtimes
+
+test-runtimes: $(READY) runtimes ## Run the tests of the serving runtimes' real processes
+	@$(BIN)/pytest -n 2 --dist loadfile tests/runtimes
+
+test: $(READY) $(VENV)/.servers $(VENV)/helm/4/helm runtimes ## Run every test
 	@kubectl=$(abspath $(VENV))/helm/4/kubectl; [ -x $$kubectl ] && export TRIMTAB_KUBECTL=$${TRIMTAB_KUBECTL:-$$kubectl}; $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY) ## ruff, mypy, import-linter, fresh pipelines and reference pages
@@ -50,4 +56,4 @@ kind: ## Make a kind cluster with trimtab in it (PROFILE=kubeflow: with KFP and 
 	@manifests/kind/create
 
 clean: ## Remove the environment and every state folder
-	rm -rf $(VENV) $(DEMO)/.trimtab build trimtab.egg-info
+	rm -rf $(VENV) .venv-runtimes $(DEMO)/.trimtab build trimtab.egg-info
