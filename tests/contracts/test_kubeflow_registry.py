@@ -195,9 +195,7 @@ def test_names_are_names_and_no_patterns(
         registry.version("rodents", "_")
 
 
-def test_the_token_is_read_anew(
-    api: ModelRegistryApi, versions: list[RegisteredVersion], tmp_path: Path
-) -> None:
+def test_the_token_is_read_anew(api: ModelRegistryApi, versions: list[RegisteredVersion], tmp_path: Path) -> None:
     (tmp_path / "token").write_text("one\n")
     api.token = "one"
     registry = registry_of(api, tmp_path, token_file=tmp_path / "token")
