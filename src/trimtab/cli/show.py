@@ -53,6 +53,7 @@ def _status(found: Opened) -> dict[str, Any]:
         "turn": last.number if last else 0,
         "time": last.time.isoformat() if last else None,
         "champion": state.champion,
+        "unserved": _unserved(state, observed),
         "previous": state.previous,
         "candidate": wanted.candidate,
         "candidate_percent": wanted.candidate_percent,
@@ -67,6 +68,17 @@ def _status(found: Opened) -> dict[str, Any]:
     }
 
 
+def _unserved(state: LoopState, observed: Mapping[str, Any]) -> str | None:
+    """Why nothing answers requests though there is a champion, and what to do."""
+    if not state.unserved:
+        return None
+    reason = observed.get("servers", {}).get(state.unserved, {}).get("reason") or "no reason was given"
+    return (
+        f"version {state.unserved} cannot be served, so requests are answered with 503: {reason.rstrip('.')}. "
+        "Mend what the reason names, or train another version: trimtab retrain"
+    )
+
+
 def _status_rows(view: Mapping[str, Any]) -> list[tuple[str, str]]:
     owner = view["owner"]
     running = f"pid {owner['pid']} ({owner['command']})" if owner else "not running; start it with: trimtab up"
@@ -74,6 +86,8 @@ def _status_rows(view: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows.append(
         ("champion", f"version {view['champion']}" if view["champion"] else "none yet; train one with: trimtab run")
     )
+    if view["unserved"]:
+        rows.append(("not served", view["unserved"]))
     if view["candidate"]:
         shares = f"{view['candidate_percent']} % of traffic, {view['mirror_percent']} % mirrored"
         rows.append(("candidate", f"version {view['candidate']}: {shares}"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from trimtab.decisions.lost import lost
 from trimtab.decisions.observed import Estimate, MonitoringSeen, Observed, Quality
 from trimtab.decisions.state import CauseKind, Handled, LoopState
 from trimtab.decisions.wording import counted, lasting, percent
@@ -36,6 +37,10 @@ def conditions(spec: LoopSpec, state: LoopState, observed: Observed) -> Iterator
     if state.champion is None:
         yield Condition("first", "first", "there is no version that serves yet", {}, observed.now)
         return
+    why = lost(state, observed)
+    if why:
+        sentence = f"version {state.champion} cannot be served ({why})"
+        yield Condition("unserved", "unserved", sentence, {"server": why}, observed.now)
     quality, seen, causes = (
         _fresh_quality(spec, state, observed),
         _fresh_monitoring(state, observed),
@@ -172,6 +177,9 @@ def _schedule(every: timedelta, state: LoopState, now: datetime) -> Iterator[Con
 def gone(spec: LoopSpec, state: LoopState, observed: Observed, handled: Handled) -> bool:
     """Whether newer evidence shows that the condition is over, by the best guess: to want surety would never end it."""
     kind, _, name = handled.subject.partition(":")
+    if kind == "unserved":
+        server = observed.servers.get(state.champion or "")
+        return server is not None and server.state == "ready"
     if kind == "quality":
         quality = _fresh_quality(spec, state, observed)
         live = quality.live.get(name) if quality is not None else None

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from trimtab.decisions import approval
 from trimtab.decisions.judgement import judge_merit
+from trimtab.decisions.lost import serves_on
 from trimtab.decisions.observed import AnswerSeen, Observed
 from trimtab.decisions.outcome import Decision, DecisionKind
 from trimtab.decisions.state import LoopState, Proposal
@@ -89,7 +90,7 @@ def _started(
 
 def _refused(state: LoopState, observed: Observed, proposal: Proposal, answer: AnswerSeen) -> Moved:
     version, who = proposal.version, answer.who or "a person"
-    serves = f"version {state.champion} serves on" if state.champion else "no version serves"
+    serves = serves_on(state, observed)
     start = proposal.kind == "start" or state.release is None
     said = "is not released" if start else "is rolled back"
     sentence = f"Version {version} {said}: {who} closed its pull request without merging it; {serves}."

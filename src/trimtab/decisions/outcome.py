@@ -28,6 +28,8 @@ DecisionKind = Literal[
     "refuse",  # a person's wish cannot be met
     "alarm",  # monitoring raised alarms that were not up
     "all-clear",  # alarms went down
+    "unserved",  # the champion cannot be served, and there is no way back
+    "served",  # it can again
     "monitoring-failed",  # a monitoring run was given up
 ]
 

@@ -121,6 +121,15 @@ def advance(policy: Policy, release: Release, observed: Observed) -> ReleaseDeci
     return _decision("step", step, f"Version {release.candidate} gets {percent_next} % of requests{said}.", found)
 
 
+def unopposed(release: Release, observed: Observed, move: ReleaseDecision, why: str) -> ReleaseDecision:
+    """The move while the stable version cannot answer: a candidate that can is better than none, whatever is known."""
+    server = observed.servers.get(release.candidate)
+    if server is None or server.state != "ready":
+        return move
+    sentence = f"Version {release.candidate} is promoted to all requests: {why}, so nothing else answers."
+    return replace(move, action="promote", release=None, sentence=sentence, waits_for="", worth_saying=True)
+
+
 def _ends(policy: Policy, release: Release, observed: Observed, found: Evidence) -> str:
     """Why the release ends at once; empty if it does not."""
     server, rule = observed.servers.get(release.candidate), policy.roll_back_when

@@ -89,11 +89,12 @@ def _hindrances(
         yield "release", f"version {state.release.candidate} is being released"
     if state.proposal is not None and not state.proposal.overdue:
         yield "proposal", f"version {state.proposal.version} waits for its pull request"
-    if state.champion is not None and last is not None and now - last < policy.cooldown:
+    serves = state.champion is not None and condition.kind != "unserved"
+    if serves and last is not None and now - last < policy.cooldown:
         yield "cooldown", f"the cooldown of {lasting(policy.cooldown)} ends {_day(last + policy.cooldown)}"
     yield from _tried(policy, state, observed, condition)
     recent = [start for start in state.retrainings if now - start < policy.budget.per]
-    if state.champion is not None and len(recent) >= policy.budget.runs:
+    if serves and len(recent) >= policy.budget.runs:
         yield "budget", f"the budget of {counted(policy.budget.runs, 'run')} in {lasting(policy.budget.per)} is spent"
 
 

@@ -13,9 +13,10 @@ from typing import Any, Literal
 from trimtab.decisions.exact import decode, encode
 
 FORMAT = 1
+NOBODY = ""  # stands where a version does in counters: requests that no version was there to answer
 REMEMBERED = 100  # causes and rejected versions kept; older ones are in the ledger
 
-CauseKind = Literal["first", "quality", "drift", "new-class", "schedule", "person"]
+CauseKind = Literal["first", "unserved", "quality", "drift", "new-class", "schedule", "person"]
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,7 @@ class LoopState:
     proposal: Proposal | None = None  # with gitops: what waits for a pull request
     proposals: int = 0  # asked for so far; makes their keys
     withdrawn: Proposal | None = None  # the newest one that the loop itself took back
+    unserved: str = ""  # the champion that could not be served, as last reported
     undelivered: str = ""  # why the repository does not hold this state, as last reported
     reported: tuple[str, ...] = ()  # causes and why they wait, so that each is reported once; emptied by a training
 

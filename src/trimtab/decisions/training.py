@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from trimtab.decisions import approval, release
+from trimtab.decisions.lost import lost, serves_on
 from trimtab.decisions.observed import Observed, RunSeen
 from trimtab.decisions.outcome import Decision, DecisionKind
 from trimtab.decisions.state import REMEMBERED, Cause, Handled, LoopState, Rejected, Training
@@ -78,9 +79,9 @@ def _retry(state: LoopState, observed: Observed, training: Training, sentence: s
 
 def _given_up(state: LoopState, observed: Observed, training: Training, reason: str) -> Moved:
     attempts = "1 attempt" if training.attempt == 1 else f"{training.attempt} attempts"
-    serves = f"Version {state.champion} serves on" if state.champion else "No version serves"
+    serves = serves_on(state, observed)
     sentence = (
-        f"Training for {_why(training)} is given up after {attempts}: {reason}. {serves}. "
+        f"Training for {_why(training)} is given up after {attempts}: {reason}. {serves[:1].upper()}{serves[1:]}. "
         "Mend what the run's log names, then `trimtab retrain`."
     )
     evidence = {"run": training.run_key, "attempts": training.attempt, "reason": reason}
@@ -113,22 +114,22 @@ def _judge(spec: LoopSpec, state: LoopState, observed: Observed, training: Train
     }
     if version in (state.champion, state.release.candidate if state.release else None):
         return state, ()
-    if verdict == "pass" or (verdict == "insufficient evidence" and _nothing_promised(spec, state)):
+    if verdict == "pass" or (verdict == "insufficient evidence" and _nothing_promised(spec, state, observed)):
         return _admit(spec, state, observed, training.cause, version=version, evidence=evidence)
     reasons = "; ".join(_reasons(evidence["evaluation"])) or "its evaluation names no reason"
     said = "failed the quality gates" if verdict == "fail" else "was not shown to pass the quality gates"
-    serves = (
-        f"version {state.champion} serves on" if state.champion else f"`trimtab promote {version}` serves it even so"
-    )
+    alone = state.champion is None or lost(state, observed)
+    serves = f"`trimtab promote {version}` serves it even so" if alone else serves_on(state, observed)
     sentence = f"Version {version} is not released: it {said} ({reasons}); {serves}."
     state = replace(state, rejected=turned_down(state, version, observed.now, sentence))
     return state, (_decided("reject", state, observed, version, sentence, evidence=evidence, cause=training.cause),)
 
 
-def _nothing_promised(spec: LoopSpec, state: LoopState) -> bool:
+def _nothing_promised(spec: LoopSpec, state: LoopState, observed: Observed) -> bool:
     """Whether nothing serves and no gate was asked for: then too small a hold-out is no reason to serve nothing."""
     bounds = any(metric.kind == "model" and (metric.min, metric.max) != (None, None) for metric in spec.metrics)
-    return state.champion is None and not bounds and not spec.quality.gates and not spec.quality.slices
+    nothing_serves = state.champion is None or bool(lost(state, observed))
+    return nothing_serves and not bounds and not spec.quality.gates and not spec.quality.slices
 
 
 def _admit(
@@ -139,16 +140,29 @@ def _admit(
     if state.champion is None:
         doubt = "" if evidence["verdict"] == "pass" else ", though its hold-out is too small to show its quality"
         sentence = f"Version {version} serves: it is the first, so there is nothing to compare it with{doubt}."
-        crowned = replace(state, champion=version, champion_since=observed.now)
-        return crowned, (_decided("promote", state, observed, version, sentence, evidence=evidence, cause=cause),)
+        decision = _decided("promote", state, observed, version, sentence, evidence=evidence, cause=cause)
+        return crowned(state, observed, version), (decision,)
     decisions: tuple[Decision, ...] = ()
+    why = lost(state, observed)
     if state.release is not None:
         old = state.release.candidate
-        said = f"Version {old} is rolled back: version {version} takes its place in the release."
+        said = f"Version {old} is rolled back: version {version} takes its place{'' if why else ' in the release'}."
         decisions = (_decided("roll-back", state, observed, old, said, evidence={}, cause=state.release.cause),)
         state = replace(state, rejected=turned_down(state, old, observed.now, said))
+    if why:
+        sentence = f"Version {version} serves at once: version {state.champion} cannot be served ({why})."
+        decided = _decided("promote", state, observed, version, sentence, evidence=evidence, cause=cause)
+        return crowned(state, observed, version), (*decisions, decided)
     state, start = start_release(spec, state, observed, cause, version=version, evidence=evidence)
     return state, (*decisions, start)
+
+
+def crowned(state: LoopState, observed: Observed, version: str) -> LoopState:
+    """The state in which a version that was compared with nothing is champion."""
+    kept = tuple(one for one in state.rejected if one.version != version)
+    return replace(
+        state, champion=version, champion_since=observed.now, previous=state.champion, release=None, rejected=kept
+    )
 
 
 def _ask_admission(
@@ -161,7 +175,7 @@ def _ask_admission(
         said = f"Version {old} is rolled back: version {version} takes its place."
         decisions = (_decided("roll-back", state, observed, old, said, evidence={}, cause=cause),)
         state = replace(state, release=None, rejected=turned_down(state, old, observed.now, said))
-    kind: Literal["start", "promote"] = "start" if state.champion is not None else "promote"
+    kind: Literal["start", "promote"] = "promote" if state.champion is None or lost(state, observed) else "start"
     why = cause.sentence if state.champion is not None else "it is the first, so there is nothing to compare it with"
     state, asked = approval.ask(
         state, observed, kind, version, cause, why=why, evidence=evidence, labels_until=cause.labels_until

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trimtab.decisions import approval, delivered, judgement, release, retraining, training, wishes
+from trimtab.decisions import approval, delivered, judgement, lost, release, retraining, training, wishes
 from trimtab.decisions.judgement import judge_merit
 from trimtab.decisions.observed import MonitoringSeen, Observed
 from trimtab.decisions.outcome import Decision, Outcome
-from trimtab.decisions.state import REMEMBERED, Count, LoopState, MonitoringRun, Unanswered
+from trimtab.decisions.state import NOBODY, REMEMBERED, Count, LoopState, MonitoringRun, Unanswered
 from trimtab.decisions.training import Moved
 from trimtab.spec.document import LoopSpec
 
@@ -30,9 +30,12 @@ def decide(spec: LoopSpec, state: LoopState, observed: Observed) -> Outcome:
         decisions += made
     state, made = _watch(state, seen)
     decisions += made
-    for move in (_go_back, training.follow):
-        state, made = move(spec, state, seen)
-        decisions += made
+    state, made = _go_back(spec, state, seen)
+    decisions += made
+    state, made = lost.watch(state, seen)
+    decisions += made
+    state, made = training.follow(spec, state, seen)
+    decisions += made
     hold = ""
     if state.release is not None and state.release == before.release:
         state, made, hold = _release(spec, state, seen)
@@ -131,6 +134,9 @@ def _release(spec: LoopSpec, state: LoopState, observed: Observed) -> tuple[Loop
     if under_way is None:
         return state, (), ""
     move = release.advance(spec.release, under_way, observed)
+    why = lost.lost(state, observed)
+    if why and move.action != "roll-back":
+        move = release.unopposed(under_way, observed, move, f"version {state.champion} cannot be served ({why})")
     decision = Decision(
         move.action,
         observed.now,
@@ -211,7 +217,8 @@ def _monitor(spec: LoopSpec, state: LoopState, observed: Observed) -> LoopState:
     if observed.now - since < max(spec.monitoring.every, timedelta(seconds=1)):
         return state
     number, champion = state.monitorings + 1, state.champion
-    _, failures = judgement.since(observed.traffic.get(champion, Count()), state.counted.get(champion, Count()))
+    read = [(observed.traffic.get(one, Count()), state.counted.get(one, Count())) for one in (champion, NOBODY)]
+    failures = sum(judgement.since(now, then)[1] for now, then in read)
     kept = [one for one in state.unanswered if one.until > observed.now - spec.monitoring.window]
     unanswered = (*kept, Unanswered(observed.now, failures))
     run = MonitoringRun(f"monitoring-{number}", observed.now, sum(one.failures for one in unanswered))

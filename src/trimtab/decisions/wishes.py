@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from trimtab.decisions import approval
+from trimtab.decisions.lost import lost
 from trimtab.decisions.observed import Observed, WishSeen
 from trimtab.decisions.outcome import Decision, DecisionKind
 from trimtab.decisions.release import gather
 from trimtab.decisions.retraining import person_cause
 from trimtab.decisions.state import Cause, LoopState
-from trimtab.decisions.training import Moved, launch, start_release, turned_down
+from trimtab.decisions.training import Moved, crowned, launch, start_release, turned_down
 from trimtab.spec.document import LoopSpec
 
 
@@ -122,18 +123,17 @@ def promoted(state: LoopState, observed: Observed, version: str, helped: bool) -
 def _release_rejected(spec: LoopSpec, state: LoopState, observed: Observed, wish: WishSeen, version: str) -> Moved:
     cause = person_cause(wish.number, wish.who)
     if approval.wanted(spec):
-        kind: Literal["start", "promote"] = "start" if state.champion is not None else "promote"
+        kind: Literal["start", "promote"] = "promote" if state.champion is None or lost(state, observed) else "start"
         why, evidence = f"{_who(wish)} asked, though it was turned down", {"who": wish.who}
         return _ask(state, observed, wish, kind, version=version, cause=cause, why=why, evidence=evidence)
-    if state.champion is not None:
+    if state.champion is not None and not lost(state, observed):
         state, start = start_release(
             spec, state, observed, cause, version=version, evidence={"wish": wish.number, "who": wish.who}
         )
         return state, (replace(start, wish=wish.number),)
-    kept = tuple(rejected for rejected in state.rejected if rejected.version != version)
     sentence = f"Version {version} serves, though it did not pass: {_who(wish)} asked, and nothing else serves."
     decision = _said("promote", state, observed, wish, version=version, sentence=sentence)
-    return replace(state, champion=version, champion_since=observed.now, rejected=kept), (decision,)
+    return crowned(state, observed, version), (decision,)
 
 
 def _ask(

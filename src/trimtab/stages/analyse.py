@@ -69,11 +69,13 @@ def analyse(
     baseline: np.ndarray | None = None,
     champion: Prediction | None = None,
     importance: Mapping[str, float] | None = None,
+    lacking: str = "",
 ) -> Evaluation:
     """Judge n hold-out rows: `frame` has their raw columns, `truth`, `prediction` (n,), `scores` (n, k) for `classes`.
 
     `baseline` (n,) is what somebody who knows nothing would say (the commonest class or the mean of the training rows).
-    `champion` is what the present champion says to the same rows. No rows at all are insufficient evidence.
+    `champion` is what the present champion says to the same rows; `lacking` is a reason why that is not known.
+    No rows at all are insufficient evidence.
     """
     names = [one.name for one in spec.metrics if one.name in KNOWN and KNOWN[one.name].kind == "model"]
     names += [gate.metric for gate in spec.quality.gates if gate.metric not in names]
@@ -88,7 +90,7 @@ def analyse(
     labels, counts = confusion(truth, prediction) if classification else ([], np.zeros((0, 0)))
     return Evaluation(
         verdict=verdict,
-        reasons=(*reasons, *unmeasured),
+        reasons=(*reasons, *unmeasured, *((lacking,) if lacking else ())),
         n=len(truth),
         metrics=measured,
         gates=tuple(gates),

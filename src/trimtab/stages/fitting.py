@@ -85,8 +85,10 @@ def assemble(
     return Fitted(Predictor(manifest, contract, transform, estimator), rows)
 
 
-def judge(document: Document, fitted: Fitted, holdout: pd.DataFrame, champion: Predictor | None) -> Evaluation:
-    """Evaluate on the hold-out, beside the champion and beside knowing nothing."""
+def judge(
+    document: Document, fitted: Fitted, holdout: pd.DataFrame, champion: Predictor | None, lacking: str = ""
+) -> Evaluation:
+    """Evaluate on the hold-out, beside the champion (`lacking` says why not) and beside knowing nothing."""
     truth, known = target(document, holdout), target(document, fitted.train)
     answer = fitted.predictor.predict(holdout)
     if document.spec.scope.problem == "classification":
@@ -104,6 +106,7 @@ def judge(document: Document, fitted: Fitted, holdout: pd.DataFrame, champion: P
         baseline=baseline,
         champion=champion.predict(holdout) if champion is not None else None,
         importance=importance(document, fitted.predictor, holdout),
+        lacking=lacking,
     )
 
 

@@ -22,7 +22,17 @@ from decision_cases import (
 )
 
 from trimtab.decisions.observed import FeatureDrift, Observed, RunSeen, ServerSeen, UnseenClass, WishSeen
-from trimtab.decisions.state import Count, Handled, LoopState, Rejected, RoutesWanted, Training, routes_of, versions_of
+from trimtab.decisions.state import (
+    NOBODY,
+    Count,
+    Handled,
+    LoopState,
+    Rejected,
+    RoutesWanted,
+    Training,
+    routes_of,
+    versions_of,
+)
 from trimtab.decisions.training import MOST_ATTEMPTS, MOST_RESUMES
 from trimtab.decisions.turn import decide
 
@@ -302,15 +312,15 @@ def test_a_monitoring_run_is_told_of_the_requests_that_its_window_lost() -> None
     every = spec(monitoring={"every": "1d", "window": "2d"})
     state = replace(SERVING, monitored=T0)
 
-    def due(state: LoopState, day: int, failures: int, epoch: str = "e") -> LoopState:
-        traffic = {"1": Count(1000 * day, failures, epoch)}
+    def due(state: LoopState, day: int, failures: int, epoch: str = "e", nobody: int = 0) -> LoopState:
+        traffic = {"1": Count(1000 * day, failures, epoch), NOBODY: Count(nobody, nobody, epoch)}
         now = T0 + day * DAY
         done = RunSeen(state.monitoring.key, "SUCCEEDED") if state.monitoring else None
         return decide(every, state, Observed(now, traffic=traffic, monitoring_run=done)).state
 
     told = []
-    for day, failures, epoch in ((1, 5, "e"), (2, 8, "e"), (3, 8, "e"), (4, 2, "anew")):
-        state = due(state, day, failures, epoch)
+    for day, failures, epoch, nobody in ((1, 5, "e", 0), (2, 8, "e", 0), (3, 8, "e", 40), (4, 2, "anew", 1)):
+        state = due(state, day, failures, epoch, nobody)
         assert state.monitoring is not None
         told.append(state.monitoring.failures)
-    assert told == [5, 8, 3, 2]
+    assert told == [5, 8, 43, 43]  # 40 and 1 of them found no version at all
