@@ -16,7 +16,7 @@ import pytest
 from trimtab.adapters.process import Identity
 from trimtab.adapters.router.envoy import EnvoyRouter
 from trimtab.errors import TrimtabError
-from trimtab.ports.router import Routes, Target
+from trimtab.ports.router import NOBODY, Routes, Target
 from trimtab.spec.serving import Serving
 from trimtab.testing.envoy_world import EnvoyWorld, Load, ask, until
 
@@ -204,6 +204,27 @@ def test_health_and_metadata_are_no_predictions(world: EnvoyWorld) -> None:
     for path in ("/v2/health/ready", "/v2/models/m", "/v1/models/m", "/v2"):
         assert ask(world.router.address, "GET", path)[0] == 200
     assert world.router.traffic() == {}
+
+
+def test_predictions_that_no_version_could_answer_are_counted_and_forged_headers_change_nothing(
+    world: EnvoyWorld,
+) -> None:
+    world.router.apply(Routes())
+    assert ask(world.router.address, "POST", "/v1/models/m:predict", headers={"x-trimtab-picked": "9"})[0] == 503
+    assert ask(world.router.address, "GET", "/v1/models/m")[0] == 503  # no prediction
+    found = world.router.traffic()
+    assert {version: (one.requests, one.failures) for version, one in found.items()} == {NOBODY: (1, 1)}
+
+
+def test_the_next_router_counts_nothing_twice(tmp_path: Path) -> None:
+    for _ in range(2):
+        router = EnvoyRouter(tmp_path / "router", Serving(port=0))
+        try:
+            router.apply(Routes())
+            assert ask(router.address, "POST", "/v1/models/m:predict")[0] == 503
+            assert router.traffic()[NOBODY].failures == 1
+        finally:
+            router.close()
 
 
 def test_counts_survive_the_rotation_of_the_access_log(world: EnvoyWorld, tmp_path: Path) -> None:

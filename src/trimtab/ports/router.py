@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+NOBODY = ""  # stands where a version does in the counts: for predictions that no version was there to answer
+
+
 @dataclass(frozen=True)
 class Target:
     """A version and the host:port that serves it; `grpc_address` if it speaks gRPC too."""
@@ -62,7 +65,7 @@ class Router(Protocol):
         ...
 
     def traffic(self) -> Mapping[str, Traffic]:
-        """Counters by version."""
+        """Counters by version, and under NOBODY if the router knows of predictions that it could send nowhere."""
         ...
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Protocol
 
-from trimtab.ports.router import Router, Routes, Target
+from trimtab.ports.router import NOBODY, Router, Routes, Target
 
 
 class World(Protocol):
@@ -38,6 +38,8 @@ class RouterSuite:
         assert world.send("a") is None
         world.router.apply(Routes(None, world.server("1"), 0, 100))
         assert world.send("b") is None
+        nobody = world.router.traffic()[NOBODY]
+        assert (nobody.requests, nobody.failures) == (2, 2)
 
     def test_the_stable_version_answers_everything(self, world: Any) -> None:
         world.router.apply(Routes(world.server("1")))

@@ -11,6 +11,7 @@ from typing import Any
 Json = dict[str, Any]
 
 PICKED = "x-trimtab-picked"  # request header, set by the route: the version that the split chose
+UNSERVED = "unserved"  # name of the rules that answer predictions while no version is there to do so
 ROUTES_FILE = "routes.json"
 CLUSTERS_FILE = "clusters.json"
 ADMIN_SOCKET = "admin.sock"
@@ -145,6 +146,7 @@ def _access_log() -> Json:
         "id": "%REQ(X-REQUEST-ID):64%",
         "path": "%REQ(:PATH):100%",
         "picked": f"%REQ({PICKED})%",
+        "route": "%ROUTE_NAME%",
         "served": SERVED,
         "status": "%RESPONSE_CODE%",
         "grpc": "%GRPC_STATUS_NUMBER%",

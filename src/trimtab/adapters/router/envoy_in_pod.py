@@ -29,6 +29,7 @@ _HTTP = "type.googleapis.com/envoy.extensions.filters.network.http_connection_ma
 # What a request's counter is labelled with; few values each, and none that a client chooses.
 LABELS = {
     "picked": f"%REQ({config.PICKED})%",
+    "route": "%ROUTE_NAME%",
     "served": config.SERVED,
     "status": "%RESPONSE_CODE%",
     "grpc": "%GRPC_STATUS_NUMBER%",
@@ -64,8 +65,13 @@ def _counters() -> Json:
     tags = [{"name": name, "value_format": value} for name, value in LABELS.items()]
     counter = {"stat": {"name": COUNTER, "tags": tags}, "value_fixed": 1}
     picked = {"header_filter": {"header": {"name": config.PICKED, "present_match": True}}}
+    least = {"default_value": 503, "runtime_key": "counted.least"}
+    failed = {
+        "status_code_filter": {"comparison": {"op": "GE", "value": least}}
+    }  # of them those that nobody could answer
+    counted = {"or_filter": {"filters": [picked, failed]}}
     logger = typed("access_loggers.stats.v3.Config", stats_scope={"prefix": SCOPE}, counters=[counter])
-    return {"name": "envoy.access_loggers.stats", "filter": picked, "typed_config": logger}
+    return {"name": "envoy.access_loggers.stats", "filter": counted, "typed_config": logger}
 
 
 def _admin_cluster() -> Json:

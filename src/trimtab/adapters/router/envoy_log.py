@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from trimtab.adapters.router.envoy_config import UNSERVED
+from trimtab.ports.router import NOBODY
+
 MOST_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
 _GRPC_FAILURES = frozenset(
@@ -16,7 +19,12 @@ _GRPC_FAILURES = frozenset(
 
 
 def verdict(line: dict[str, Any]) -> tuple[str, bool] | None:
-    """(version picked, whether it failed to answer), or None: not a prediction, or the client left before an answer."""
+    """(version picked, whether it failed to answer), or None: not a prediction, or the client left before an answer.
+
+    NOBODY is picked while no version is there to be picked: such a prediction is never answered.
+    """
+    if line.get("route") == UNSERVED:  # whatever a client says in the header
+        return NOBODY, True
     picked, status = line.get("picked"), line.get("status")
     if not isinstance(picked, str) or not isinstance(status, int) or (status == 0 and "DC" in str(line.get("flags"))):
         return None
@@ -33,14 +41,12 @@ class AccessLog:
         self._moved = False
         self.requests: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
-        self.start_anew()
+        self._put_aside()  # an earlier router counted what is there
 
     def start_anew(self) -> None:
         """Count what is left, and put the file aside: its writer is dead and may have left half a line."""
         self.read()
-        self._let_go()
-        if self._path.exists():
-            self._path.replace(self._aside)
+        self._put_aside()
 
     def read(self) -> None:
         """Count the whole lines that were added."""
@@ -60,6 +66,11 @@ class AccessLog:
             self._path.replace(self._aside)
             self._moved = True
             reopen()
+
+    def _put_aside(self) -> None:
+        self._let_go()
+        if self._path.exists():
+            self._path.replace(self._aside)
 
     @property
     def _aside(self) -> Path:

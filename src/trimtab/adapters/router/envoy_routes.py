@@ -6,7 +6,7 @@ what was tried.
 
 from __future__ import annotations
 
-from trimtab.adapters.router.envoy_config import PICKED, SERVED, Bounds, Json, typed
+from trimtab.adapters.router.envoy_config import PICKED, SERVED, UNSERVED, Bounds, Json, typed
 from trimtab.adapters.router.envoy_members import Chain, Member, Paths, chain_name, feedback_name
 from trimtab.ports.router import Routes
 
@@ -39,9 +39,9 @@ def route_table(routes: Routes, bounds: Bounds) -> Json:
             )
             rules.append(_rule(about, _action(((paths.shares[0][0], 100),), bounds, counted=False)))
         else:
-            rules += [
-                {"match": {"safe_regex": {"regex": path}}, **_reply(503, _UNSTARTED)} for path in (predict, about)
-            ]
+            reply = _reply(503, _UNSTARTED)
+            rules.append({"name": UNSERVED, "match": {"safe_regex": {"regex": predict}}, **reply})
+            rules.append({"match": {"safe_regex": {"regex": about}}, **reply})
     rules.append({"match": {"prefix": "/"}, **_reply(404, _UNKNOWN)})
     host = {"name": "trimtab", "domains": ["*"], "include_request_attempt_count": True, "routes": rules}
     return {

@@ -63,7 +63,8 @@ def _add_asked(found: Counter[str], labels: Mapping[str, str], value: int) -> No
     """As the access log's lines are judged."""
     grpc = labels.get("grpc", "")
     line = {
-        "picked": labels.get("picked"),
+        "picked": None if labels.get("picked") in ("", "-") else labels.get("picked"),
+        "route": labels.get("route"),
         "served": None if labels.get("served") in ("", "-") else labels.get("served"),
         "status": int(labels.get("status") or 0),
         "grpc": int(grpc) if grpc.isdigit() else None,

@@ -79,6 +79,11 @@ class GatewayApiRouter:
         """Forget the route; the cluster keeps it."""
         self._applied, self._address = None, ""
 
+    def remove(self) -> None:
+        """Delete the route; raises ClusterError."""
+        self._cluster.delete(HTTP_ROUTES, self._place.namespace, self._place.name)
+        self.close()
+
     def _named(self, routes: Routes) -> Routes:
         """The same with names of Services in place of their IP addresses, which is how a bare cluster's servers go."""
         given = [routes.feedback, *[one.address for one in (routes.stable, routes.candidate) if one is not None]]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from trimtab.errors import TrimtabError
-from trimtab.ports.router import Routes, Target, Traffic
+from trimtab.ports.router import NOBODY, Routes, Target, Traffic
 
 
 class MemoryRouter:
@@ -44,6 +44,8 @@ class MemoryRouter:
             raise TrimtabError("the router is closed. Call apply first")
         order = self._order(request_id, track)
         if not order:
+            self._requests[NOBODY] += 1
+            self._failures[NOBODY] += 1
             return None
         answered = next((target.version for target in order if target.version not in self.down), None)
         picked = order[0].version
