@@ -44,7 +44,7 @@
 {{- if or .Values.rbac.gatewayApi (eq .Values.router.kind "gateway-api") }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [get, create, patch]
+  verbs: [get, list, create, patch, delete]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [gateways]
   verbs: [get]

@@ -15,11 +15,11 @@ from trimtab.loop.turn import Loop
 from trimtab.loop.world import World
 from trimtab.operator.accepting import LoopObject, accepted, object_of
 from trimtab.operator.metrics import Metrics
+from trimtab.operator.removing import delivered_by_git, remove_made, remove_world
 from trimtab.operator.settings import ON_DELETE, Settings
 from trimtab.operator.status import Seen, status_of
 from trimtab.operator.telling import tell, tell_turn
 from trimtab.operator.wishing import Wishing
-from trimtab.ports.router import Routes
 from trimtab.ports.turns import Turn
 from trimtab.spec.document import ModelLoop
 
@@ -82,14 +82,25 @@ class Keeper:
         self._about = about = object_of(body)
         wish = (body["metadata"].get("annotations") or {}).get(ON_DELETE, "keep")
         try:
-            if wish == "remove" and self._read(body) and self._loop is not None:
-                _remove(self._loop.world)
+            if wish == "remove" and not delivered_by_git(body):
+                self._remove(body, about)
         except Exception as error:  # noqa: BLE001 - tried again; the finalizer holds the object until then
             self._failed(about, error)
             return False
         self._metrics.forget(about.namespace, about.name)
         self.close()
         return True
+
+    def _remove(self, body: Json, about: LoopObject) -> None:
+        try:
+            world = self._loop.world if self._read(body) and self._loop is not None else None
+        except TrimtabError as error:
+            log.warning("%s/%s is removed by what its parts are called: %s", about.namespace, about.name, error)
+            world = None
+        if world is not None:
+            remove_world(world)
+        else:
+            remove_made(self._cluster, about)
 
     def close(self) -> None:
         """Let go of the world; what runs in the cluster runs on."""
@@ -194,6 +205,7 @@ class Keeper:
         self._metrics.tell(self._about.namespace, self._about.name, status["phase"], percent, alarms)
         if turn is not None:
             self._metrics.last_turn.labels(self._about.namespace, self._about.name).set(turn.time.timestamp())
+            self._metrics.show(self._about.namespace, self._about.name, turn)
 
     def _pause(self, turn: Turn | None) -> float:
         if self._failure:
@@ -206,19 +218,6 @@ class Keeper:
             return min(_STARTING_SECONDS, self._settings.busy_seconds)
         busy = state.training is not None or state.release is not None or state.monitoring is not None
         return self._settings.busy_seconds if busy or state.champion is None else self._settings.idle_seconds
-
-
-def _remove(world: World) -> None:
-    """Take away what serves: first the door, then what is behind it, last the memory of it."""
-    world.router.apply(Routes())
-    world.servers.ensure([])
-    for part in (world.router, world.servers, world.collector):
-        getattr(part, "remove", _nothing)()
-    getattr(world.turns, "forget", _nothing)()
-
-
-def _nothing() -> None:
-    """Of adapters that leave nothing behind."""
 
 
 def _news(before: Json, status: Json) -> bool:
