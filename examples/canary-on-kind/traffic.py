@@ -37,6 +37,19 @@ def post(url: str, body: object, headers: dict[str, str]) -> tuple[dict[str, obj
         return json.loads(answer.read() or b"{}"), {key.lower(): value for key, value in answer.headers.items()}
 
 
+def tell_label(url: str, id_: str, genus: str) -> None:
+    """A label may be sent again: the first one that arrives counts."""
+    for pause_seconds in (1, 3, 10, 0):
+        try:
+            post(f"{url}/v1/feedback", {"id": id_, "label": genus}, {})
+        except OSError:
+            if not pause_seconds:
+                raise
+            time.sleep(pause_seconds)
+        else:
+            return
+
+
 def main(url: str, seconds: float) -> None:
     """Send until the time is up, telling now and then which version answered how well."""
     captures, began = rows(), time.time()
@@ -52,7 +65,7 @@ def main(url: str, seconds: float) -> None:
             version = headers.get("x-served-by", "?")
             served[version] += 1
             right[version] += answer["predictions"] == [genus]
-            post(f"{url}/v1/feedback", {"id": id_, "label": genus}, {})
+            tell_label(url, id_, genus)
         except (OSError, ValueError) as error:
             failed += 1
             print(f"failed: {error}", file=sys.stderr, flush=True)
