@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from trimtab.adapters.cluster import Cluster
-    from trimtab.cli.doctor import Finding
+    from trimtab.cli.finding import Finding
 
 app = typer.Typer(no_args_is_help=True)
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Where trimtab is, or shall be.")]

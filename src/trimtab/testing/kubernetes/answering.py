@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from trimtab.testing.kubernetes import discovery, fields, patches, schema, selectors
+from trimtab.testing.kubernetes import access, discovery, fields, patches, schema, selectors
 from trimtab.testing.kubernetes.fields import Writer
 from trimtab.testing.kubernetes.kinds import Kind
 from trimtab.testing.kubernetes.refusal import ApiRefused
@@ -100,6 +100,8 @@ class Answers:
 
     def answer(self, request: Request, place: Place) -> tuple[int, Any]:  # noqa: PLR0911 - one for each verb
         """Status and body; raises ApiRefused."""
+        if place.plural == "subjectaccessreviews" and request.method == "POST":
+            return 201, access.review(self.store, _read(request.body))
         kind = self.store.find(place.group, place.version, place.plural)
         if place.subresource and not (place.subresource == "status" and kind.status):
             raise ApiRefused(404, "the server could not find the requested resource")
