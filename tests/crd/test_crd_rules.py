@@ -100,6 +100,7 @@ BROKEN = [
     (_spec("release: {steps: [25, 5]}"), "steps must rise"),
     (_spec("release: {steps: []}"), "a canary needs steps"),
     (_spec("release: {strategy: shadow, shadow: false}"), "shadow cannot be false"),
+    (_spec("release: {strategy: blue-green, shadow: false}"), "promotes on no evidence"),
     (_spec("release: {delivery: gitops}"), "section gitops go together"),
     (_spec("release: {gitops: {repository: https://git.example/r}}"), "section gitops go together"),
     (_spec("retraining: {causes: [schedule]}"), "go together"),

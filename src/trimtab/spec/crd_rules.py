@@ -151,6 +151,12 @@ _SPEC: tuple[Rule, ...] = (
 _RELEASE: tuple[Rule, ...] = (
     ("!has(self.steps) || self.steps.isSorted()", "steps must rise"),
     ("self.strategy != 'shadow' || self.shadow", "the strategy is shadow: shadow cannot be false"),
+    (
+        "self.strategy != 'blue-green' || self.shadow || has(self.evidence) && has(self.evidence.leastRequests) && "
+        "has(self.evidence.leastLabels) && self.evidence.leastRequests == 0 && self.evidence.leastLabels == 0",
+        "blue-green without a shadow promotes on no evidence: if that is meant, set evidence.leastRequests and "
+        "evidence.leastLabels to 0",
+    ),
     ("self.strategy != 'canary' || !has(self.steps) || size(self.steps) > 0", "a canary needs steps"),
     ("(self.delivery == 'gitops') == has(self.gitops)", "delivery: gitops and the section gitops go together"),
 )

@@ -70,7 +70,11 @@ class Release(Section):
         description="shadow: mirror all traffic, then wait for a person; canary: shadow, then the steps; "
         "blue-green: shadow, then all at once.",
     )
-    shadow: bool = Field(True, description="Whether a canary or blue-green release starts by mirroring all traffic.")
+    shadow: bool = Field(
+        True,
+        description="Whether a canary or blue-green release starts by mirroring all traffic. A blue-green release "
+        "without sees no evidence, so `evidence.leastRequests` and `evidence.leastLabels` must say 0 then.",
+    )
     steps: tuple[int, ...] = Field(
         (5, 25, 50), description="Percent of traffic at each canary step, rising, below 100."
     )

@@ -161,6 +161,14 @@ def _release(spec: LoopSpec) -> Iterator[Finding]:
             yield Finding((*loc, index + 1), f"the step before is {before}", shown(after), "rising steps")
     if policy.strategy == "shadow" and not policy.shadow:
         yield Finding(("spec", "release", "shadow"), "the strategy is shadow", "false", "true, or another strategy")
+    blind = policy.strategy == "blue-green" and not policy.shadow
+    if blind and (policy.evidence.least_requests or policy.evidence.least_labels):
+        yield Finding(
+            ("spec", "release", "shadow"),
+            "blue-green without a shadow gives all requests to a version of which no evidence was seen",
+            "false",
+            "true; or strategy canary; or, if that is meant, evidence with leastRequests and leastLabels of 0",
+        )
     if policy.strategy == "canary" and not policy.steps:
         yield Finding(loc, "a canary release without steps", expected="percentages such as [5, 25, 50]")
     yield from delivery(policy)

@@ -56,6 +56,13 @@ CONTRADICTIONS = [
     (_spec("quality: {gates: [{metric: accuracy, min: 83}]}"), 5, "spec.quality.gates[0].min", "0 to 1, found 83"),
     (_spec("quality: {slices: [{column: a, min: 83}]}"), 5, "spec.quality.slices[0].min", "0 to 1"),
     (_spec("monitoring: {alarms: [{metric: error_rate, max: 5}]}"), 5, "spec.monitoring.alarms[0].max", "0 to 1"),
+    (_spec("release: {strategy: blue-green, shadow: false}"), 5, "spec.release.shadow", "no evidence was seen"),
+    (
+        _spec("release: {strategy: blue-green, shadow: false, evidence: {leastRequests: 0, leastLabels: 1}}"),
+        5,
+        "spec.release.shadow",
+        "no evidence was seen",
+    ),
     (_spec("release: {strategy: shadow, shadow: false}"), 5, "spec.release.shadow", "strategy is shadow"),
     (_spec("retraining: {every: 30d}"), 5, "spec.retraining.every", "among `causes`"),
     (_spec("retraining: {causes: [schedule], every: 0s}"), 5, "spec.retraining.every", "above nought"),
@@ -74,6 +81,11 @@ CONTRADICTIONS = [
     (SMALLEST + "    contract: {a: {type: string, min: 3}}\n", 10, "spec.data.contract.a.min", "for numbers"),
     (SMALLEST.replace("orders}", "orders, namespace: ../x}"), 3, "metadata.namespace", "namespace"),
 ]
+
+
+def test_blue_green_without_a_shadow_is_taken_where_no_evidence_is_wanted() -> None:
+    meant = "release: {strategy: blue-green, shadow: false, evidence: {leastRequests: 0, leastLabels: 0}}"
+    assert loads(_spec(meant)).spec.release.shadow is False
 
 
 @pytest.mark.parametrize(("text", "line", "path", "said"), CONTRADICTIONS)
