@@ -245,3 +245,14 @@ def test_served_rows_alone_can_be_read_before_the_source_has_any(tmp_path: Path)
     assert frame["x"].dtype == np.float64
     assert frame["w"].tolist() == ["p", None]
     assert str(frame["_time"].dtype) == "datetime64[us, UTC]"
+
+
+def test_decimal_commas_are_numbers_and_points_are_refused_there(tmp_path: Path) -> None:
+    source = {"source": {"delimiter": ";", "decimal": ","}}
+    frame = read_text(tmp_path, "t;y;x;z\n2024-01-01;a;1,5;0\n2024-01-02;b;-2;0,0\n", **source)
+    assert frame["x"].tolist() == [1.5, -2.0]
+    assert frame.attrs["zeros_written"] == {"z": {"0": 1, "0,0": 1}}
+    with pytest.raises(DataRefused, match=r"'1\.5'.*with a point, where a comma is read.*decimal: '\.'"):
+        read_text(tmp_path, "t;y;x\n2024-01-01;a;1.5\n2024-01-02;b;2\n", **source)
+    with pytest.raises(DataRefused, match=r"'1,5'.*with a comma, where a point is read.*decimal: ','"):
+        read_text(tmp_path, "t;y;x\n2024-01-01;a;1,5\n2024-01-02;b;2\n", source={"delimiter": ";"})

@@ -133,3 +133,71 @@ def test_how_a_spreadsheet_wrote_the_file_is_found(
     data = _written(tmp_path).spec.data
     assert list(read_all(data, tmp_path)["y"].unique()) == ["ö", "ü"]
     assert shown in capsys.readouterr().out
+
+
+_DAYS = [f"2024-01-{1 + n % 28:02d}" for n in range(60)]
+
+
+def test_a_class_that_looks_like_a_missing_mark_is_kept_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{day},{['EU', 'NA', 'AS'][n % 3]},{n}\n" for n, day in enumerate(_DAYS))
+    (tmp_path / "d.csv").write_text(f"at,region,x\n{rows}")
+    write(None, "region", "at", None, tmp_path)
+    data = _written(tmp_path).spec.data
+    assert set(read_all(data, tmp_path)["region"]) == {"EU", "NA", "AS"}
+    assert "20 of 60 rows have the region 'NA': it is taken as a class" in capsys.readouterr().out
+
+
+def test_a_mark_that_other_columns_use_too_stays_one_and_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{day},{['EU', 'NA', ''][n % 3]},{'NA' if n % 9 == 0 else n}\n" for n, day in enumerate(_DAYS))
+    (tmp_path / "d.csv").write_text(f"at,region,x\n{rows}")
+    write(None, "region", "at", None, tmp_path)
+    assert "NA" in _written(tmp_path).spec.data.source.missing
+    said = capsys.readouterr().out
+    assert "20 of 60 rows have the region 'NA', which means missing" in said
+    assert "20 of 60 rows have no 'region'" in said
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_old_line_ends_are_read_as_a_run_reads_them(tmp_path: Path, end: str) -> None:
+    lines = ["at,y,x", *(f"{day},{'ab'[n % 2]},{n}" for n, day in enumerate(_DAYS))]
+    (tmp_path / "d.csv").write_bytes(end.join(lines).encode())
+    write(None, "y", "at", None, tmp_path)
+    assert len(read_all(_written(tmp_path).spec.data, tmp_path)) == 60
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"\x7fELF\x02\x01\x01\x00\x00" + bytes(range(256)) * 40, "binary file"),
+        (bytes(range(1, 256)) * 40, "cannot be read as delimited text|which column"),
+        (b"PK\x03\x04" + b"\x14\x00\x06\x00" * 500, "binary file"),
+        (b"", "No columns"),
+    ],
+)
+def test_what_is_no_text_is_a_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+    (tmp_path / "d.csv").write_bytes(content)
+    with pytest.raises(Refused, match=sentence):
+        write(None, "y", "at", None, tmp_path)
+
+
+def test_decimal_commas_are_found_and_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"{day};{'ab'[n % 2]};{n},25;1.{n % 12 + 1}.2024\n" for n, day in enumerate(_DAYS))
+    (tmp_path / "d.csv").write_text(f"at;y;x;due\n{rows}")
+    write(None, "y", "at", None, tmp_path)
+    data = _written(tmp_path).spec.data
+    frame = read_all(data, tmp_path).sort_values("x")
+    assert (data.source.decimal, frame["x"].iloc[1], frame["due"].iloc[1]) == (",", 1.25, "1.2.2024")
+    assert "decimal ','" in capsys.readouterr().out
+
+
+def test_numbers_that_will_be_read_as_text_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f'{day},{"ab"[n % 2]},{n}.5%,"$1,{n + 100}",1 {n + 100},X-{n}\n' for n, day in enumerate(_DAYS))
+    (tmp_path / "d.csv").write_text(f"at,y,share,price,steps,code\n{rows}")
+    write(None, "y", "at", None, tmp_path)
+    said = capsys.readouterr().out
+    assert all(f"column {name!r} holds numbers" in said for name in ("share", "price", "steps"))
+    assert "'code'" not in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tabular import RODENTS, data
+from tabular import RODENTS, data, read_text
 
 from trimtab.errors import DataRefused
 from trimtab.spec.data import Data
@@ -309,3 +310,50 @@ def test_text_that_names_each_row_anew_is_no_feature_unless_somebody_says_so() -
     assert [rule.name for rule in wanted.features] == ["note", "weight"]
     repeated = infer(frame.assign(note="same"), data, "classification")
     assert [rule.name for rule in repeated.features] == ["note", "weight"]
+
+
+_CLASSES = "t,y,x\n" + "".join(f"2024-01-{1 + n % 28:02d},{['a', 'b', 'NA', ''][n % 4]},{n}\n" for n in range(40))
+
+
+def test_rows_without_a_label_are_counted_with_the_mark_that_caused_it(tmp_path: Path) -> None:
+    rows = read_text(tmp_path, _CLASSES)
+    rows.to_parquet(tmp_path / "rows.parquet")  # as it travels between the steps
+    again = pd.read_parquet(tmp_path / "rows.parquet")
+    found = next(one for one in check(again, infer(again, data(), "classification")) if one.rule == "unlabelled")
+    assert (found.severity, found.count) == ("warning", 20)
+    assert "20 rows have no 'y' and are left out (written empty 10 times, 'NA' 10 times)" in found.sentence
+    assert "if 'NA' is a class, take it out of `data.source.missing`" in found.sentence
+
+
+def test_labels_that_are_not_there_yet_are_counted_as_news(tmp_path: Path) -> None:
+    rows = read_text(tmp_path, _CLASSES.replace("NA", "a"))
+    found = next(one for one in check(rows, infer(rows, data(), "classification")) if one.rule == "unlabelled")
+    assert (found.severity, found.count) == ("info", 10)
+
+
+def test_one_class_only_mentions_the_rows_that_were_dropped(tmp_path: Path) -> None:
+    rows = read_text(tmp_path, _CLASSES.replace(",b,", ",NA,"))
+    with pytest.raises(DataRefused, match=r"one class only, 'a'.*30 rows have no 'y'.*'NA' 20 times"):
+        infer(rows, data(), "classification")
+    with pytest.raises(DataRefused, match=r"has no value in any row known \(written empty 10 times, 'NA' 30 times\)"):
+        read_text(tmp_path, _CLASSES.replace(",b,", ",NA,").replace(",a,", ",NA,"))
+
+
+@pytest.mark.parametrize("written", ["{}.5%", "$1,{}", "1 {}", "€{}", "1\u00a0{}", "1.{},50"])
+def test_numbers_that_became_categories_are_told(written: str) -> None:
+    table = frame(x=[written.format(100 + n % 90) for n in range(200)])
+    found = [one for one in check(table, infer(table, data(), "classification")) if one.rule == "number_as_text"]
+    assert [one.count for one in found] == [200]
+    apart = frame(x=[f"{n}.5%" for n in range(200)], z=["a", "b"] * 100)
+    assert ("x", "number_as_text", "warning") in rules(check(apart, infer(apart, data(), "classification")))
+
+
+@pytest.mark.parametrize("written", ["A{}", "10.0.0.{}", "2024-01-{}", "{}-{}", "00{}", "{} Main St"])
+def test_names_with_digits_are_no_numbers(written: str) -> None:
+    table = frame(x=[written.format(10 + n % 80, n % 40) for n in range(200)])
+    assert "number_as_text" not in {one.rule for one in check(table, infer(table, data(), "classification"))}
+
+
+def test_a_constant_column_is_told() -> None:
+    table = frame(x=["only"] * 200)
+    assert ("x", "constant", "info") in rules(check(table, infer(table, data(), "classification")))

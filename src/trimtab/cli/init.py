@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from trimtab.cli.data_sample import sample
+from trimtab.cli.data_warnings import dressed_columns, label_marks
 from trimtab.errors import Refused
 from trimtab.loop.home import DOCUMENT
+from trimtab.stages.text_rules import dressed_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +56,8 @@ def write(source: Path | None, label: str | None, time: str | None, name: str | 
     if target.exists():
         raise Refused(f"{target} exists already. Edit it, or delete it first")
     source = source if source is not None else _only_data_file(folder)
-    frame, reading = sample(source)
-    columns = [str(column) for column in frame.columns]
+    found = sample(source)
+    frame, columns = found.frame, [str(column) for column in found.frame.columns]
     for column in _RESERVED:
         if column in columns:
             raise Refused(f"column {column!r}: trimtab adds columns of that name itself. Rename it in {source.name}")
@@ -66,9 +68,9 @@ def write(source: Path | None, label: str | None, time: str | None, name: str | 
             f"{label!r} says when a row happened, so it cannot be what is predicted. Change --label or --time"
         )
     problem = _problem(frame[label])
-    names = ("accuracy", "macro_f1") if problem == "classification" else ("mae", "r2")
-    metrics = "\n".join(f"      - {{name: {metric}}}" for metric in (*names, "error_rate", "latency_p99_ms"))
+    kept, warned = label_marks(found, label, problem)
     identifier = _identifier(frame, columns, label, time_columns)
+    warned += dressed_columns(frame, label, [*time_columns, *([identifier] if identifier else [])])
     try:
         shown = source.resolve().relative_to(folder.resolve())
     except ValueError:
@@ -76,19 +78,26 @@ def write(source: Path | None, label: str | None, time: str | None, name: str | 
     text = _TEMPLATE.format(
         name=_loop_name(name, folder, source),
         problem=problem,
-        metrics=metrics,
+        metrics=_metrics(problem),
         path=_quoted(str(shown)),
-        reading="".join(f", {key}: {json.dumps(value)}" for key, value in reading.items()),
+        reading="".join(f", {key}: {json.dumps(value)}" for key, value in {**found.written, **kept}.items()),
         time=time_text,
         label=_quoted(label),
         identity=f"    id: {_quoted(identifier)}\n" if identifier else "",
     )
     target.write_text(text, encoding="utf-8")
     typer.echo(f"wrote {DOCUMENT}: {problem} of {label!r} from {shown} ({len(columns)} columns)")
-    if reading:
-        said = ", ".join(f"{key} {value!r}" for key, value in reading.items())
+    if found.written:
+        said = ", ".join(f"{key} {value!r}" for key, value in found.written.items())
         typer.echo(f"the file does not say how it is written; it looks like {said}: correct data.source if it is not")
+    for sentence in warned:
+        typer.echo(f"warning: {sentence}")
     typer.echo("next:  trimtab validate   then   trimtab run   then   trimtab up")
+
+
+def _metrics(problem: str) -> str:
+    names = ("accuracy", "macro_f1") if problem == "classification" else ("mae", "r2")
+    return "\n".join(f"      - {{name: {metric}}}" for metric in (*names, "error_rate", "latency_p99_ms"))
 
 
 def _only_data_file(folder: Path) -> Path:
@@ -186,6 +195,7 @@ def _identifier(frame: pd.DataFrame, columns: list[str], label: str, taken: list
             return column
     for column in columns:  # text that names each row anew, whatever its name
         text = frame[column].dtype == object and column not in (label, *taken)
+        text = text and not dressed_number(frame[column].dropna().astype(str))
         if text and len(frame) >= _LEAST_IDENTIFIERS and frame[column].is_unique and frame[column].notna().all():
             return column
     return None

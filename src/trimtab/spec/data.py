@@ -8,6 +8,9 @@ from pydantic import Field
 
 from trimtab.spec.section import Duration, Section
 
+MARKS = ("", "NA", "NaN", "null")
+"""What counts as a missing value in a CSV unless the document says otherwise."""
+
 
 class Source(Section):
     """Where the rows are. Exactly one of `path` and `query`."""
@@ -18,7 +21,8 @@ class Source(Section):
     format: Literal["csv", "parquet"] | None = Field(None, description="Default: by the file's ending.")
     encoding: str = Field("utf-8", description="Text encoding of a CSV.")
     delimiter: str = Field(",", min_length=1, max_length=1, description="Column separator of a CSV.")
-    missing: tuple[str, ...] = Field(("", "NA", "NaN", "null"), description="What counts as a missing value in a CSV.")
+    decimal: Literal[".", ","] = Field(".", description="What stands before the fraction of a number in a CSV.")
+    missing: tuple[str, ...] = Field(MARKS, description="What counts as a missing value in a CSV.")
     query: str | None = Field(None, description="SQL to run instead of reading a file.")
     url: str = Field(
         "duckdb://", description="SQLAlchemy URL for `query`, without a password; duckdb:// reads files by SQL."

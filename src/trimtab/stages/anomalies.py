@@ -12,7 +12,9 @@ import pandas as pd
 from trimtab.stages.anomaly import Anomaly, Severity, counted, of_column, of_rows
 from trimtab.stages.contract import NUMERIC, ColumnRule, Contract
 from trimtab.stages.number_rules import check_numbers
-from trimtab.stages.text_rules import check_domain, check_marks
+from trimtab.stages.text_rules import check_domain, check_dressed, check_marks, check_unlabelled, dropped_rows
+
+_ORDER: tuple[Severity, ...] = ("error", "warning", "info")
 
 
 def check(frame: pd.DataFrame, contract: Contract) -> tuple[Anomaly, ...]:
@@ -20,7 +22,7 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[Anomaly, ...]:
 
     Errors: columns that are gone, wrong types, infinities, everything that a person stated, one class only, repeated
     ids, a change of unit by ten or more. Warnings: what differs from the reference rows, and what looks like a missing
-    mark.
+    mark. Infos: what a person may want to know, such as rows without a label.
     """
     found: list[Anomaly] = []
     for rule in contract.columns:
@@ -37,6 +39,7 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[Anomaly, ...]:
                 "Name it in `data.id` or `data.ignore`, or in `features.include` to use it."
             )
             found.append(of_column(rule.name, "identifier", "warning", len(frame), text))
+            found.extend(check_dressed(frame, rule))
         elif len(frame):
             # of a column that no model reads, only what a person stated is of interest
             read = rule.role in ("feature", "label")
@@ -48,12 +51,14 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[Anomaly, ...]:
     if "_id" in frame and (doubled := frame["_id"].duplicated()).any():
         text = f"{int(doubled.sum())} ids come more than once; each row needs its own."
         found.append(of_rows(frame, "_id", "duplicate", "error", doubled.to_numpy(), text))
-    return tuple(sorted(found, key=lambda anomaly: anomaly.severity != "error"))
+    return tuple(sorted(found, key=lambda anomaly: _ORDER.index(anomaly.severity)))
 
 
 def _column(frame: pd.DataFrame, rule: ColumnRule, contract: Contract) -> Iterator[Anomaly]:
     series = frame[rule.name]
     yield from _missing(frame, rule)
+    if rule.role == "label":
+        yield from check_unlabelled(frame, rule)
     wrong = _wrong_type(series, rule)
     if wrong.any():
         text = f"column {rule.name!r} must be {rule.type}, but {counted(wrong)} are not."
@@ -65,16 +70,22 @@ def _column(frame: pd.DataFrame, rule: ColumnRule, contract: Contract) -> Iterat
     if rule.role == "label" and contract.problem == "classification":
         yield from check_domain(frame, rule)
         if series.nunique() == 1:
+            left_out = dropped_rows(frame, rule.name)
             text = f"column {rule.name!r} holds one class only, {str(series.dropna().iloc[0])!r}."
+            text += f" {left_out}." if left_out else ""
             yield of_column(rule.name, "classes", "error", len(frame), text)
     elif rule.type in NUMERIC:
         yield from check_numbers(frame, rule)
     elif rule.type == "string":
         yield from check_domain(frame, rule)
         yield from check_marks(frame, rule)
+        yield from check_dressed(frame, rule)
     if rule.role == "feature" and rule.constant and series.nunique() > 1:
         text = f"column {rule.name!r} had a single value in the reference rows and varies now."
         yield of_column(rule.name, "constant", "warning", len(frame), text)
+    if rule.role == "feature" and rule.constant and series.nunique() == 1 and len(series) > 1:
+        text = f"column {rule.name!r} has a single value, {series.dropna().iloc[0]!r}: a model learns nothing from it."
+        yield of_column(rule.name, "constant", "info", len(frame), text)
     if rule.role == "feature" and not rule.constant and series.nunique() == 1 and len(series) >= 30:
         only = series.dropna().iloc[0]
         text = f"column {rule.name!r} varied in the reference rows and has a single value now, {only!r}."

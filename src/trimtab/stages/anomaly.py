@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "info"]
 EXAMPLES = 5
 """Rows that an anomaly names."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 
 from trimtab.errors import DataRefused
 from trimtab.spec.data import ColumnContract
+from trimtab.stages.distinct import Distinct
 
 _INTEGER = r"^[ \t]*[+-]?(0|[1-9][0-9]*)[ \t]*$"
 _NUMBER = r"^[ \t]*[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?[ \t]*$"
@@ -41,46 +41,13 @@ def stated_type(said: ColumnContract | None) -> StatedType | None:
     return said.type
 
 
-@dataclass(frozen=True)
-class Distinct:
-    """The different values of a text column, how often each comes, and which value each row has (-1: missing)."""
-
-    values: list[str]
-    counts: np.ndarray
-    codes: np.ndarray
-
-    @classmethod
-    def of(cls, column: pa.ChunkedArray) -> Distinct:
-        """Of a column of strings with nulls."""
-        encoded = pc.dictionary_encode(column.combine_chunks())
-        if isinstance(encoded, pa.ChunkedArray):
-            encoded = encoded.combine_chunks()
-        codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-        values = encoded.dictionary.to_pylist()
-        return cls(values, np.bincount(codes[codes >= 0], minlength=len(values)), codes)
-
-    def first(self, chosen: np.ndarray) -> int:
-        """The first row whose value is among the chosen ones (a mask over `values`)."""
-        return int(np.flatnonzero(np.append(chosen, False)[self.codes])[0])
-
-    def take(self, values: np.ndarray, missing: object) -> np.ndarray:
-        """One value a row out of one a distinct value."""
-        return np.asarray(np.append(values, np.array([missing], dtype=values.dtype))[self.codes])
-
-    def matches(self, pattern: str) -> np.ndarray:
-        """Which distinct values match a regular expression."""
-        if not self.values:
-            return np.zeros(0, dtype=bool)
-        found = pc.match_substring_regex(pa.array(self.values, pa.string()), pattern)
-        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def type_text(name: str, column: pa.ChunkedArray, stated: str | None, where: Where) -> np.ndarray:
+def type_text(name: str, column: pa.ChunkedArray, stated: str | None, where: Where, decimal: str = ".") -> np.ndarray:
     """Values of a text column as int64, float64 (NaN: missing), bool, or object (str, bool; None: missing).
 
     `stated` is the contract's type, or None to infer it; raises DataRefused naming the first value that breaks it.
+    `decimal` is what stands before a number's fraction.
     """
-    distinct = Distinct.of(column)
+    distinct = Distinct.of(column, decimal)
     integer, number = distinct.matches(_INTEGER), distinct.matches(_NUMBER)
     kind = stated or _infer(name, distinct, integer, number, where)
     if kind in ("number", "integer"):
@@ -103,14 +70,14 @@ def type_text(name: str, column: pa.ChunkedArray, stated: str | None, where: Whe
         if not boolean.all():
             _refuse(name, distinct, ~boolean, "is neither true nor false", where=where, stated=stated)
         return _booleans(distinct)
-    return distinct.take(np.array(distinct.values, dtype=object), None)
+    return distinct.take(np.array(distinct.written, dtype=object), None)
 
 
-def zeros_written(column: pa.ChunkedArray) -> dict[str, int]:
+def zeros_written(column: pa.ChunkedArray, decimal: str = ".") -> dict[str, int]:
     """How often zero is written in which way: `0` among `0.0` may mark a missing value."""
-    distinct = Distinct.of(column)
+    distinct = Distinct.of(column, decimal)
     zero = distinct.matches(r"^[+-]?0+(\.0*)?$")
-    return {distinct.values[i]: int(distinct.counts[i]) for i in np.flatnonzero(zero)}
+    return {distinct.written[i]: int(distinct.counts[i]) for i in np.flatnonzero(zero)}
 
 
 def type_arrow(name: str, column: pa.ChunkedArray, stated: str | None, where: Where) -> np.ndarray:
@@ -172,7 +139,11 @@ def _infer(name: str, distinct: Distinct, integer: np.ndarray, number: np.ndarra
         return "string"  # codes with leading zeros, versions, dotted numbers
     comma = distinct.matches(_COMMA)
     if (comma | number).all():
-        _refuse(name, distinct, comma, "writes a number with a comma, where a point is read", where=where, stated=None)
+        read, instead = ("point", "comma") if distinct.values is distinct.written else ("comma", "point")
+        rule = f"writes a number with a {instead}, where a {read} is read"
+        simple = not (comma & distinct.matches(r"\.")).any()  # else it has thousands as well, which nothing reads
+        way = f"say `data.source.decimal: '{'.,'[instead == 'comma']}'`" if simple else ""
+        _refuse(name, distinct, comma, rule, where=where, stated=None, way=way)
     counted = int(distinct.counts[number].sum())
     if counted * 2 > int(distinct.counts.sum()):
         _refuse(
@@ -181,13 +152,17 @@ def _infer(name: str, distinct: Distinct, integer: np.ndarray, number: np.ndarra
     return "string"
 
 
-def _refuse(name: str, distinct: Distinct, bad: np.ndarray, rule: str, *, where: Where, stated: str | None) -> NoReturn:
+def _refuse(
+    name: str, distinct: Distinct, bad: np.ndarray, rule: str, *, where: Where, stated: str | None, way: str = ""
+) -> NoReturn:
     row = distinct.first(bad)
-    value = distinct.values[int(distinct.codes[row])]
+    value = distinct.written[int(distinct.codes[row])]
     rows = int(distinct.counts[bad].sum())
     others = f" ({rows} rows in all)" if rows > 1 else ""
     source = f"; the contract says {stated}" if stated else ""
-    way = "correct the type in `data.contract`" if stated else f"say `data.contract: {{{name}: {{type: string}}}}`"
+    way = way or (
+        "correct the type in `data.contract`" if stated else f"say `data.contract: {{{name}: {{type: string}}}}`"
+    )
     raise DataRefused(
         f"{where(row)}: column {name!r} holds {value[:60]!r}, which {rule}{source}{others}. "
         f"Mend the data, add the mark to `data.source.missing`, or {way}."

@@ -40,19 +40,8 @@ def read_delimited(path: Path, source: Source) -> pa.Table:
     """
     text = read_text(path, source.encoding)
     names = _header(path, text, source.delimiter)
-    data = text.encode("utf-8")
     try:
-        table = pa.csv.read_csv(
-            pa.BufferReader(data),
-            read_options=pa.csv.ReadOptions(block_size=min(max(len(data), 1024), _LARGEST_BLOCK)),
-            parse_options=pa.csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
-                null_values=list(source.missing),
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=True,
-            ),
-        )
+        table = _parsed(text, source, names, source.missing)
     except pa.ArrowInvalid as error:
         _raise_first_fault(path, text, names, source.delimiter)
         raise DataRefused(f"{path.name}: this cannot be read as delimited text: {error}. Mend the file.") from error
@@ -61,6 +50,28 @@ def read_delimited(path: Path, source: Source) -> pa.Table:
     if table.num_rows == 0:
         raise DataRefused(f"{path.name}: the file has a header but no rows. Give a file with at least one row.")
     return table
+
+
+def as_written(path: Path, source: Source, column: str) -> pa.ChunkedArray:
+    """One column of a file that `read_delimited` took, with its missing marks as the file spells them."""
+    text = read_text(path, source.encoding)
+    return _parsed(text, source, _header(path, text, source.delimiter), (), column).column(column)
+
+
+def _parsed(text: str, source: Source, names: list[str], missing: tuple[str, ...], only: str | None = None) -> pa.Table:
+    data = text.encode("utf-8")
+    return pa.csv.read_csv(
+        pa.BufferReader(data),
+        read_options=pa.csv.ReadOptions(block_size=min(max(len(data), 1024), _LARGEST_BLOCK)),
+        parse_options=pa.csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=list(missing),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+            include_columns=[only] if only is not None else None,
+        ),
+    )
 
 
 def line_of_record(path: Path, source: Source, record: int) -> int:

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from trimtab.errors import DataRefused
 from trimtab.spec.data import EventTime
-from trimtab.stages.columns import Distinct, as_text
+from trimtab.stages.columns import as_text
+from trimtab.stages.distinct import Distinct
 
 Where = Callable[[int], str]
 _UNIX = {"unix": 1e6, "unix_ms": 1e3}

@@ -23,6 +23,7 @@ from trimtab.stages.event_time import event_times, refuse_future
 from trimtab.stages.feedback import join_feedback
 from trimtab.stages.identity import ID, TIME, refuse_unknown_columns, row_ids
 from trimtab.stages.tables import Rows, load
+from trimtab.stages.text_rules import marks_written
 
 
 def read(
@@ -38,8 +39,9 @@ def read(
 
     A row is visible iff `_time + label.delay <= as_of` and `_time >= as_of - window`; if no row is, as the data ended
     longer ago, the window ends with the newest row known. Rows without a label are left out (their number is in
-    `frame.attrs["unlabelled"]`). Raw columns keep their names and order; then come `_id` and
-    `_time`. Whole numbers are int64, numbers float64 (NaN: missing; also whole numbers with missing values), booleans
+    `frame.attrs["unlabelled"]`, and how their labels are written in `frame.attrs["unlabelled_marks"]`). Raw columns
+    keep their names and order; then come `_id` and `_time`. Whole numbers are int64, numbers float64 (NaN: missing;
+    also whole numbers with missing values), booleans
     bool, text object (None: missing).
 
     `feedback` holds served rows with the raw columns, the label column, `_id`, `_time` and, if known, `_label_time`
@@ -58,7 +60,9 @@ def read(
         served = None
     if not visible.any() and (served is None or served.empty):
         visible = _ended(collected.times, as_of, window, data)
-    frame = _typed(collected, np.flatnonzero(visible), data)
+    chosen = np.flatnonzero(visible)
+    frame = _typed(collected, chosen, data)
+    frame.attrs["unlabelled_marks"] = _marks(collected.rows, chosen, data.label.column)
     if served is not None and not served.empty:
         frame = join_feedback(frame, served, data.label.column)
     return _labelled(frame, data, as_of)
@@ -137,7 +141,7 @@ def _typed(collected: _Collected, chosen: np.ndarray, data: Data) -> pd.DataFram
             continue
         columns[name] = values
         if rows.as_text and values.dtype.kind in "if":
-            written = zeros_written(column)
+            written = zeros_written(column, rows.source.decimal)
             if len(written) > 1:
                 zeros[name] = written
     frame = pd.DataFrame(columns)
@@ -155,23 +159,23 @@ def _values(name: str, column: pa.ChunkedArray, rows: Rows, chosen: np.ndarray, 
 
     stated = stated_type(data.contract.get(name))
     if stated is None and (name in data.ignore or name in (data.id, data.entity)) and rows.as_text:
-        stated = "string" if name in (data.id, data.entity) else _lenient(name, column)
+        stated = "string" if name in (data.id, data.entity) else _lenient(name, column, rows.source.decimal)
     if not rows.as_text:
         nested = pa.types.is_nested(column.type) or pa.types.is_binary(column.type)
         if nested and name in data.ignore:
             return None
         values = type_arrow(name, column, stated, where)
     else:
-        values = type_text(name, column, stated, where)
+        values = type_text(name, column, stated, where, rows.source.decimal)
     if name == data.label.column and values.dtype.kind == "f" and pc.any(column.is_null()).as_py():
         values = _whole_label(values, column)
     return values
 
 
-def _lenient(name: str, column: pa.ChunkedArray) -> Literal["string"] | None:
+def _lenient(name: str, column: pa.ChunkedArray, decimal: str) -> Literal["string"] | None:
     """An ignored column is never refused for mixing numbers and text: it is text then."""
     try:
-        type_text(name, column, None, lambda row: f"row {row + 1}")
+        type_text(name, column, None, lambda row: f"row {row + 1}", decimal)
     except DataRefused:
         return "string"
     return None
@@ -188,14 +192,23 @@ def _whole_label(values: np.ndarray, column: pa.ChunkedArray) -> np.ndarray:
 def _written_with_point(column: pa.ChunkedArray) -> bool:
     if not pa.types.is_string(column.type):
         return not pa.types.is_integer(column.type)
-    return bool(pc.any(pc.match_substring_regex(column, r"[.eE]")).as_py())
+    return bool(pc.any(pc.match_substring_regex(column, r"[.,eE]")).as_py())
+
+
+def _marks(rows: Rows, chosen: np.ndarray, label: str) -> dict[str, int]:
+    """How the label is written in those of the chosen rows that have none."""
+    absent = chosen[np.asarray(rows.table.column(label).is_null())[chosen]]
+    return rows.marks(label, absent) if absent.size else {}
 
 
 def _labelled(frame: pd.DataFrame, data: Data, as_of: datetime | None) -> pd.DataFrame:
     missing = frame[data.label.column].isna()
     if missing.all():
         known = f" at {as_of:%Y-%m-%d %H:%M}" if as_of else ""
-        raise DataRefused(f"column {data.label.column!r} (data.label.column) has no value in any row known{known}.")
+        written = marks_written(frame.attrs["unlabelled_marks"])
+        raise DataRefused(
+            f"column {data.label.column!r} (data.label.column) has no value in any row known{known}{written}."
+        )
     attrs = {**frame.attrs, "unlabelled": int(missing.sum())}
     frame = frame[~missing].reset_index(drop=True)
     frame.attrs = attrs

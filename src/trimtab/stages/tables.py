@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import glob
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trimtab.errors import DataRefused
-from trimtab.stages.delimited import line_of_record, read_bytes, read_delimited
+from trimtab.stages.delimited import as_written, line_of_record, read_bytes, read_delimited
 from trimtab.stages.objects import is_remote
 from trimtab.stages.queries import run_query
 from trimtab.stages.remote_files import Brought
@@ -53,6 +55,13 @@ class Rows:
                 return f"{piece.path.name} row {row - first + 1}"
             first += piece.rows
         return f"row {row + 1} of the query"
+
+    def marks(self, column: str, chosen: np.ndarray) -> dict[str, int]:
+        """How often which missing mark stands in these rows (positions) of a text column; {} where there is no text."""
+        if not self.as_text:
+            return {}
+        texts = [text for piece in self.pieces for text in as_written(piece.path, self.source, column).to_pylist()]
+        return dict(Counter(texts[row] for row in chosen))
 
 
 def load(source: Source, folder: Path) -> Rows:

@@ -18,6 +18,7 @@ from trimtab.stages.anomaly import Anomaly
 from trimtab.stages.columns import stated_type
 from trimtab.stages.contract import NUMERIC, ColumnRule, ColumnType, Contract, Role, Statement
 from trimtab.stages.skew import skew
+from trimtab.stages.text_rules import dropped_rows
 from trimtab.stages.units import DECILES
 
 __all__ = ["Anomaly", "Contract", "check", "infer", "skew"]
@@ -168,7 +169,8 @@ def _refuse_unlearnable(frame: pd.DataFrame, contract: Contract) -> None:
     elif values.nunique() == 1:
         raise DataRefused(
             f"column {label.name!r} holds one class only, {str(values.iloc[0])!r}, in all {len(values)} rows; a "
-            "classifier needs two. Give rows of another class, a wider `training.window`, or another label."
+            "classifier needs two. Give rows of another class, a wider `training.window`, or another label"
+            f"{f': {left_out}' if (left_out := dropped_rows(frame, label.name)) else ''}."
         )
     if not contract.features:
         raise DataRefused(
