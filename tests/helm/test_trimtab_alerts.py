@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from rendering import NAMESPACE, of_kind, rendered
+from rendering import NAMESPACE, ROOT, of_kind, rendered
 
 PROMTOOL = shutil.which("promtool")
 pytestmark = pytest.mark.skipif(PROMTOOL is None, reason="no promtool on PATH: sudo apt-get install prometheus")
@@ -163,3 +164,17 @@ def test_the_sentence_has_the_share_in_it(a_helm: str, tmp_path: Path) -> None:
 def test_every_alert_is_tried(a_helm: str) -> None:
     names = {rule["alert"] for group in _rules(a_helm)["groups"] for rule in group["rules"]}
     assert names == {alert for alert, _, _ in CASES.values()}
+
+
+def test_prometheus_understands_every_panel(tmp_path: Path) -> None:
+    assert PROMTOOL is not None
+    board = json.loads((ROOT / "helm/trimtab/files/dashboard.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    rules = [
+        {"record": f"panel_{index}", "expr": expr.replace("$__rate_interval", "5m")} for index, expr in enumerate(asked)
+    ]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    asked_of = [PROMTOOL, "check", "rules", "rules.yaml"]
+    done = subprocess.run(asked_of, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(asked)} rules found" in done.stdout

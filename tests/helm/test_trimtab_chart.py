@@ -196,6 +196,24 @@ def test_the_dashboard_is_fresh_and_no_panel_hides_another() -> None:
         assert panel["type"] == "row" or panel["description"].endswith("."), panel["title"]
 
 
+def test_panels_show_the_namespaces_that_were_chosen(a_helm: str) -> None:
+    """Models, routers and collectors too; the operator's own row is about all that it turns."""
+    objects = rendered(a_helm, "trimtab", {"dashboard.enabled": True})
+    (shown,) = [one for one in of_kind(objects, "ConfigMap") if "trimtab.json" in one["data"]]
+    row, seen = "", []
+    for panel in json.loads(shown["data"]["trimtab.json"])["panels"]:
+        row = panel["title"] if panel["type"] == "row" else row
+        for target in panel.get("targets", []):
+            if "operator" not in row:
+                assert all('namespace=~"$namespace"' in one for one in re.findall(r"\{[^{}]*\}", target["expr"]))
+                bare = [
+                    one for one in _METRIC.findall(re.sub(r"\{[^{}]*\}", "{}", target["expr"])) if one not in _LABELS
+                ]
+                assert target["expr"].count("{") == len(bare), target["expr"]
+        seen.append(panel["title"])
+    assert {"Drift", "Quality on matured labels", "Phase", "Alarms", "Refused by collectors"} <= set(seen)
+
+
 def test_the_collector_is_one_writer(executable: str) -> None:
     collector = next(
         one
