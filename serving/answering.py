@@ -138,6 +138,7 @@ class Answering:
         self.served = served
         self.inputs = tuple(inputs(predictor))
         self.outputs = tuple(outputs(predictor))
+        self.classes = predictor.manifest.classes or ()
         self._predictor = predictor
         self._records = records
         self._one_at_a_time = threading.Lock()  # a runtime may have threads; the journal is for one

@@ -31,3 +31,8 @@ def server(
     with started(request.cls.runtime, made.folder, made.digest, tmp_path_factory.mktemp("home")) as running:
         wait_ready(running)
         yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What ends the process comes last in its class, behind the tests that a runtime has of its own."""
+    items.sort(key=lambda item: item.name.startswith("test_sigterm_ends_it") and "runtimes" in item.path.parts)
