@@ -118,9 +118,10 @@ def baseline_servers(document: ModelLoop, home: Home) -> ModelServers:
 
 def history(document: ModelLoop, path: Path) -> pd.DataFrame:
     """All rows of the source; raises DataRefused."""
+    from trimtab.stages.identity import named_columns
     from trimtab.stages.ingest import read_all
 
-    return read_all(document.spec.data, path.parent)
+    return read_all(document.spec.data, path.parent, named=named_columns(document.spec))
 
 
 def input_columns(world: World, name: str, version: str) -> Sequence[str]:

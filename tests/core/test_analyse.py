@@ -126,7 +126,20 @@ def test_every_slice_has_its_own_evidence() -> None:
     }
     assert found.verdict == "fail"
     assert found.reasons[0].startswith("site=bad: accuracy 0 (0 to ")
-    assert judged(wanted, 195, 5, site).verdict == "pass", "a slice too small to judge neither passes nor fails"
+    passed = judged(wanted, 195, 5, site)
+    assert passed.verdict == "pass", "a slice too small to judge neither passes nor fails"
+    assert passed.reasons[-1] == "not judged for want of evidence: site=rare (n 10), site=small (n 10)"
+
+
+def test_a_promise_on_slices_of_which_none_can_be_judged_is_no_pass() -> None:
+    site = [f"s{n // 10}" for n in range(200)]
+    wanted = spec(quality={"slices": [{"column": "site", "min": 0.7}]})
+    found = judged(wanted, 195, 5, site)
+    assert found.verdict == "insufficient evidence"
+    assert found.reasons[0].startswith("no slice of site could be judged: site=s0: accuracy 1 (")
+    told = spec(quality={"slices": [{"column": "site"}]})  # nothing was promised
+    assert judged(told, 195, 5, site).verdict == "pass"
+    assert judged(told, 195, 5, site).reasons[-1].endswith("site=s12 (n 10) and 15 more")
 
 
 def test_a_slice_fails_only_when_it_is_surely_worse_and_the_confidence_is_shared_between_slices() -> None:

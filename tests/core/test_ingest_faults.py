@@ -14,6 +14,8 @@ from tabular import data, read_text
 
 from trimtab.errors import DataRefused
 from trimtab.stages import ingest
+from trimtab.stages.identity import named_columns
+from trimtab.testing import bundles
 
 HEADER = "t,y,x\n"
 GOOD = "2024-01-01,a,1\n"
@@ -40,7 +42,7 @@ GOOD = "2024-01-01,a,1\n"
         (b"\xef\xbb\xbft,y,x\n2024-01-01,a,caf\xe9\n", "line 2: byte 0xe9 at offset 25 is not utf-8"),
         ("t,y,x\n2024-01-01,a,1\n".encode("utf-16"), "data.source.encoding: utf-16"),
         (b"t,y,x\n2024-01-01,a," + b"z" * 140_000 + b"\n", "after line 1: field larger than field limit"),
-        (gzip.compress(b"t,y,x\n2024-01-01,a,1\n" * 99)[:-20], "gzip file is broken or cut short"),
+        (gzip.compress(b"t,y,x\n2024-01-01,a,1\n" * 99, mtime=0)[:-20], "gzip file is broken or cut short"),
         (b"t,y,x\n2024-01-01,a,1\n2024-13-01,b,2\n", "line 3: column 't' holds '2024-13-01', which is no time"),
         (b"t,y,x\n2024-01-01,a,1\n,b,2\n", r"line 3: column 't' is empty.*\(1 rows in all\)"),
         (b"t,y,x\n2024-01-01,a,1\n2199-01-01,b,2\n", "line 3: the event time 2199-01-01.*lies in the future"),
@@ -187,3 +189,19 @@ def test_mixed_types_in_a_database_column(tmp_path: Path) -> None:
     section = data(source={"query": "select * from rows", "url": "sqlite:///store.db"})
     with pytest.raises(DataRefused, match=r"column 'x': row 1 of the query is number \(1\), row 2 is str \('two'\)"):
         ingest.read(section, tmp_path, as_of=None)
+
+
+def test_columns_that_other_sections_misspell_are_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("t,y,region,price\n2024-01-01,a,EU,1\n2024-01-02,b,NO,2\n")
+    loop = bundles.document(features={"include": ["price"], "crosses": [{"columns": ["region", "price"]}]}).spec
+    ingest.read(data(), tmp_path, as_of=None, named=named_columns(loop))
+    for place, section in {
+        r"features.include\[0\]": {"features": {"include": ["regoin"]}},
+        r"features.crosses\[0\].columns\[1\]": {"features": {"crosses": [{"columns": ["price", "regoin"]}]}},
+        r"quality.slices\[0\].column": {"quality": {"slices": [{"column": "regoin", "min": 0.5}]}},
+    }.items():
+        named = named_columns(bundles.document(**section).spec)
+        for read in (ingest.read, ingest.read_all):
+            more = {"as_of": None} if read is ingest.read else {}
+            with pytest.raises(DataRefused, match=rf"no column 'regoin' \({place}\); nearest is 'region'"):
+                read(data(), tmp_path, named=named, **more)

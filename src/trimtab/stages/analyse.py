@@ -25,6 +25,8 @@ from trimtab.stages.metrics import confusion, estimate, reliability, value
 
 __all__ = ["Check", "Estimate", "Evaluation", "analyse", "estimate"]
 
+_MOST_NAMED = 5
+
 
 class Prediction(Protocol):
     """Answers of another model to the same n rows: labels (n,), scores (n, k) of its classes or None."""
@@ -85,7 +87,7 @@ def analyse(
     gates = [judge(gate, spec, measured, theirs, champion is not None) for gate in gates_of(spec)]
     gates += against_baseline(spec, truth, prediction, baseline)
     slices = [one for wanted in spec.quality.slices for one in slices_of(wanted, spec, frame, answers)]
-    verdict, reasons = _verdict(gates, slices)
+    verdict, reasons = _verdict(spec, gates, slices)
     classification = spec.scope.problem == "classification"
     labels, counts = confusion(truth, prediction) if classification else ([], np.zeros((0, 0)))
     return Evaluation(
@@ -125,14 +127,33 @@ def _of_champion(names: Sequence[str], truth: np.ndarray, champion: Prediction |
     return {name: one for name, one in found.items() if np.isfinite(one)}
 
 
-def _verdict(gates: Sequence[Check], slices: Sequence[Check]) -> tuple[Verdict, list[str]]:
+def _verdict(spec: LoopSpec, gates: Sequence[Check], slices: Sequence[Check]) -> tuple[Verdict, list[str]]:
+    """Of all checks; slices too small to judge are said, and if none of a promised column could be, it is no pass."""
     failed = [check.sentence for check in (*gates, *slices) if check.verdict == "fail"]
     if failed:
         return "fail", failed
     unsure = [check.sentence for check in gates if check.verdict == "insufficient evidence"]
+    for wanted in spec.quality.slices:
+        mine = [check for check in slices if check.column == wanted.column]
+        if wanted.min is not None and all(check.verdict == "insufficient evidence" for check in mine):
+            said = f": {mine[0].sentence}" if mine else ""
+            unsure.append(f"no slice of {wanted.column} could be judged{said}")
     if unsure:
         return "insufficient evidence", unsure
-    return "pass", [check.sentence for check in gates]
+    return "pass", [*(check.sentence for check in gates), *_unjudged(slices)]
+
+
+def _unjudged(slices: Sequence[Check]) -> list[str]:
+    """One sentence a column on the slices that had too few rows."""
+    small: dict[str, list[str]] = {}
+    for check in slices:
+        if check.verdict == "insufficient evidence":
+            small.setdefault(check.column, []).append(f"{check.name} (n {check.n})")
+    return [
+        f"not judged for want of evidence: {', '.join(names[:_MOST_NAMED])}"
+        + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
+        for names in small.values()
+    ]
 
 
 def _finite(item: Any) -> Any:

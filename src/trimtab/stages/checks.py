@@ -31,6 +31,7 @@ class Check:
     low: float | None = None
     high: float | None = None
     n: int = 0
+    column: str = ""  # of a slice
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,8 @@ def against_baseline(
 def slices(wanted: Slice, spec: LoopSpec, frame: pd.DataFrame, answers: Answers) -> list[Check]:
     """Each value of the column by itself; a slice fails only when it is surely below its bound."""
     if wanted.column not in frame:
-        return [
-            Check(wanted.column, "insufficient evidence", f"quality.slices: the rows have no column {wanted.column!r}")
-        ]
+        said = f"quality.slices: the rows have no column {wanted.column!r}"
+        return [Check(wanted.column, "insufficient evidence", said, column=wanted.column)]
     metric = wanted.metric or spec.main_metric
     values = frame[wanted.column].astype("string").fillna("(missing)").to_numpy(dtype=object)
     names, counts = np.unique(values.astype(str), return_counts=True)
@@ -137,17 +137,21 @@ def slices(wanted: Slice, spec: LoopSpec, frame: pd.DataFrame, answers: Answers)
 
 def _slice(wanted: Slice, metric: str, name: str, answers: Answers, confidence: float) -> Check:
     title = f"{wanted.column}={name}"
+
+    def check(verdict: Verdict, sentence: str, found: Estimate | None = None) -> Check:
+        value, low, high = (found.value, found.low, found.high) if found else (None, None, None)
+        return Check(title, verdict, sentence, value, low, high, len(answers.truth), wanted.column)
+
     try:
         found = answers.estimate(metric, confidence)
     except DataRefused as error:
-        return Check(title, "insufficient evidence", f"{title}: {error}", n=len(answers.truth))
+        return check("insufficient evidence", f"{title}: {error}")
     shown = f"{title}: {_shown(metric, found)}"
-    where = (found.value, found.low, found.high, found.n)
     if found.n < wanted.least_rows:
-        return Check(title, "insufficient evidence", f"{shown}: judged from {wanted.least_rows} rows", *where)
+        return check("insufficient evidence", f"{shown}: judged from {wanted.least_rows} rows", found)
     if not np.isfinite(found.value):
-        return Check(title, "insufficient evidence", f"{shown}: not defined for these rows", *where)
+        return check("insufficient evidence", f"{shown}: not defined for these rows", found)
     if wanted.min is None:
-        return Check(title, "pass", shown, *where)
+        return check("pass", shown, found)
     surely_worse = found.high < wanted.min if KNOWN[metric].higher_is_better else found.low > wanted.min
-    return Check(title, "fail" if surely_worse else "pass", f"{shown}: wanted {wanted.min:g}", *where)
+    return check("fail" if surely_worse else "pass", f"{shown}: wanted {wanted.min:g}", found)

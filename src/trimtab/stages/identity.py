@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from trimtab.errors import DataRefused
 from trimtab.spec.data import Data
+from trimtab.spec.document import LoopSpec
 from trimtab.stages.columns import as_text
 from trimtab.stages.tables import Rows
 
@@ -33,8 +34,26 @@ def row_ids(rows: Rows, column: str | None, times: np.ndarray) -> np.ndarray:
     return np.array([f"row-{n}" for n in numbers], dtype=object)
 
 
-def refuse_unknown_columns(names: list[str], data: Data, rows: Rows | None = None) -> None:
-    """Raise DataRefused when the document names a column that the source lacks, with the nearest name."""
+def named_columns(spec: LoopSpec) -> dict[str, str]:
+    """Where sections other than `data` name a column of the source, and which."""
+    return {
+        **{f"features.include[{i}]": name for i, name in enumerate(spec.features.include)},
+        **{
+            f"features.crosses[{i}].columns[{j}]": name
+            for i, cross in enumerate(spec.features.crosses)
+            for j, name in enumerate(cross.columns)
+        },
+        **{f"quality.slices[{i}].column": one.column for i, one in enumerate(spec.quality.slices)},
+    }
+
+
+def refuse_unknown_columns(
+    names: list[str], data: Data, rows: Rows | None = None, named: Mapping[str, str] | None = None
+) -> None:
+    """Raise DataRefused when the document names a column that the source lacks, with the nearest name.
+
+    `named`: what `named_columns` found, as a misspelt slice or feature would switch off a gate or a column unseen.
+    """
     reserved = [name for name in names if name in RESERVED]
     if reserved:
         raise DataRefused(f"column {reserved[0]!r}: trimtab adds columns of that name itself. Rename it in the source.")
@@ -48,6 +67,7 @@ def refuse_unknown_columns(names: list[str], data: Data, rows: Rows | None = Non
         "data.entity": data.entity,
         **{f"data.ignore[{i}]": name for i, name in enumerate(data.ignore)},
         **{f"data.contract.{name}": name for name in data.contract},
+        **(named or {}),
     }
     file = f"{rows.pieces[0].path.name}: " if rows is not None and rows.pieces else ""
     for place, name in wanted.items():

@@ -6,6 +6,7 @@ types. So nothing about an invisible row, not even how its number is written, ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +35,7 @@ def read(
     window: timedelta | None = None,
     feedback: pd.DataFrame | None = None,
     now: datetime | None = None,
+    named: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Training rows as known at `as_of` (None: all), not older than `window` before it, sorted by `_time`.
 
@@ -46,11 +48,12 @@ def read(
 
     `feedback` holds served rows with the raw columns, the label column, `_id`, `_time` and, if known, `_label_time`
     (when the label arrived); rows whose `_id` is anywhere in the source are not taken again.
-    `now` is the clock against which future event times are refused (default: this machine's).
+    `now` is the clock against which future event times are refused (default: this machine's); `named` holds columns
+    that the document names outside `data` (`identity.named_columns`).
 
     Raises DataRefused naming file and line, or column and value, for everything that cannot be read without guessing.
     """
-    collected = _collect(data, folder, now or datetime.now(UTC))
+    collected = _collect(data, folder, now or datetime.now(UTC), named)
     visible = _visible(collected.times, as_of, window, data.label.delay)
     if feedback is not None and data.use_feedback and len(feedback):
         known = set(collected.ids)
@@ -68,9 +71,11 @@ def read(
     return _labelled(frame, data, as_of)
 
 
-def read_all(data: Data, folder: Path, *, now: datetime | None = None) -> pd.DataFrame:
+def read_all(
+    data: Data, folder: Path, *, now: datetime | None = None, named: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Every row of the source, with or without label, sorted by `_time`: for replay. Like `read` otherwise."""
-    collected = _collect(data, folder, now or datetime.now(UTC))
+    collected = _collect(data, folder, now or datetime.now(UTC), named)
     return _typed(collected, np.arange(len(collected.times)), data)
 
 
@@ -83,9 +88,9 @@ class _Collected:
     times: np.ndarray
 
 
-def _collect(data: Data, folder: Path, now: datetime) -> _Collected:
+def _collect(data: Data, folder: Path, now: datetime, named: Mapping[str, str] | None) -> _Collected:
     rows = load(data.source, folder)
-    refuse_unknown_columns(rows.table.column_names, data, rows)
+    refuse_unknown_columns(rows.table.column_names, data, rows, named)
     times = event_times(rows.table, data.time, rows.where)
     refuse_future(times, now.astimezone(UTC), rows.where)
     return _Collected(rows, row_ids(rows, data.id, times), times)
