@@ -123,18 +123,14 @@ def _gain(name: str, live: Estimate, own: Estimate) -> tuple[float, float]:
 
 
 def _new_class(policy: Policy, seen: MonitoringSeen) -> Iterator[Condition]:
-    enough = [
-        unseen
-        for unseen in seen.unseen
-        if unseen.count >= policy.new_class_least and unseen.share >= policy.new_class_share
-    ]
-    if not enough:
-        return
-    names = sorted(unseen.label for unseen in enough)
-    told = ", ".join(f"{unseen.label} ({counted(unseen.count, 'label')}, {percent(unseen.share)})" for unseen in enough)
-    evidence = {"classes": [{"class": one.label, "count": one.count, "share": one.share} for one in enough]}
-    sentence = f"labels of a class that it never saw came: {told}"
-    yield Condition("new-class", f"new-class:{','.join(names)}", sentence, evidence, seen.time, seen.labels_until)
+    """Each class is a condition of its own: a set of them that changes from window to window is no new occasion."""
+    for unseen in seen.unseen:
+        if unseen.count < policy.new_class_least or unseen.share < policy.new_class_share:
+            continue
+        told = f"{unseen.label} ({counted(unseen.count, 'label')}, {percent(unseen.share)})"
+        evidence = {"classes": [{"class": unseen.label, "count": unseen.count, "share": unseen.share}]}
+        sentence = f"labels of a class that it never saw came: {told}"
+        yield Condition("new-class", f"new-class:{unseen.label}", sentence, evidence, seen.time, seen.labels_until)
 
 
 def _drift(spec: LoopSpec, seen: MonitoringSeen, quality: Quality | None) -> Iterator[Condition]:
@@ -190,4 +186,9 @@ def gone(spec: LoopSpec, state: LoopState, observed: Observed, handled: Handled)
         below_own = worse and name == spec.main_metric
         return not below_own and not any(_misses(live.value, low, high) for low, high in _promises(spec, name))
     seen = _fresh_monitoring(state, observed)
-    return kind in ("drift", "new-class") and seen is not None and seen.time > handled.started
+    if seen is None or not seen.time > handled.started:
+        return False
+    if kind == "drift":  # too little traffic to judge is no sign that it stopped
+        return seen.drift_verdict == "stable"
+    enough = seen.labels >= spec.monitoring.least_labels
+    return kind == "new-class" and enough and not any(unseen.label == name for unseen in seen.unseen)

@@ -78,6 +78,8 @@ class MonitoringVerdict:
             unseen=self.unseen,
             labels_until=self.labels_until,
             window_from=self.since,
+            drift_verdict=self.drift.verdict,
+            labels=self.counts.get("labels", self.labels),
         )
 
     def live_quality(self) -> Quality:

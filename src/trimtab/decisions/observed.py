@@ -171,6 +171,8 @@ class MonitoringSeen:
     unseen: tuple[UnseenClass, ...] = ()
     labels_until: datetime | None = None
     window_from: datetime | None = None
+    drift_verdict: str = ""  # stable, drifted or insufficient evidence
+    labels: int = 0  # that matured in the window, whoever predicted
 
 
 @dataclass(frozen=True)

@@ -72,4 +72,6 @@ def live(value: float, n: int = 400, half: float = 0.03, **more: Any) -> Quality
 
 def monitored(now: datetime, **more: Any) -> MonitoringSeen:
     """A monitoring verdict of now."""
-    return MonitoringSeen(now, **{"verdict": "healthy", **more})
+    drifted = any(one.drifted for one in more.get("drift", ()))
+    plain = {"verdict": "healthy", "drift_verdict": "drifted" if drifted else "stable", "labels": 400}
+    return MonitoringSeen(now, **{**plain, **more})
