@@ -133,5 +133,8 @@ WRONG_RELEASE: list[tuple[Json, str]] = [
     ({**CHAMPION, "predictionLog.size": "big"}, "size"),
     ({**CHAMPION, "collector": "http://c"}, "collector"),
     ({**CHAMPION, "envoy.replica": 3}, "replica"),
+    ({**CHAMPION, "resources": None}, "resources is null, but every pod has bounds"),
+    ({**CHAMPION, **STANDARD, "resources": None}, "resources is null, but every pod has bounds"),
+    ({**CHAMPION, "envoy.resources": None}, "envoy.resources is null"),
     ({**CHAMPION, "surprise": 1}, "surprise"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from typing import Any
 
@@ -10,6 +11,7 @@ from rendering import NO_HELM, ROOT, by_name, helm, helms, invalid, pod_specs, r
 from switches import CASES, SWITCHES, WRONG_CASES
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
+NAMED = {chart: next(iter(cases.values())) for chart, cases in SWITCHES.items()}
 VERSIONS = [f"1.{minor}" for minor in range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)]
 
 
@@ -89,3 +91,13 @@ def test_selectors_find_their_pods(a_helm: str, chart: str, switch: str) -> None
 @pytest.mark.parametrize(("chart", "values", "said"), WRONG_CASES)
 def test_a_wrong_value_is_refused_with_its_name(executable: str, chart: str, values: dict[str, Any], said: str) -> None:
     assert said in refusal(executable, chart, values)
+
+
+@pytest.mark.parametrize("name", ["1orders", "orders.v2"])
+@pytest.mark.parametrize("chart", SWITCHES)
+def test_a_name_that_no_service_may_have_is_refused(executable: str, chart: str, name: str) -> None:
+    """Helm takes it as a release's name, and the API server would refuse half of the objects."""
+    given = [f"--set-json={key}={json.dumps(value)}" for key, value in NAMED[chart].items()]
+    done = helm(executable, "template", name, str(ROOT / "helm" / chart), *given)
+    assert done.returncode != 0
+    assert "begin with a letter (DNS-1035): choose another name for the release" in done.stderr

@@ -42,7 +42,9 @@ def _asked() -> Iterator[tuple[str, str]]:
     sources = [*(ROOT / "src/trimtab/adapters").rglob("*.py"), *(ROOT / "src/trimtab/operator").rglob("*.py")]
     trees = [ast.parse(path.read_text()) for path in sources]
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    plural = {"resource": ("deployments", "services")}  # adapters/deployments.py applies both
+    # Names of arguments: in adapters/deployments.py and operator/removing.py.
+    plural = {"resource": ("deployments", "services")}
+    plural["kind"] = (*plural["resource"], "httproutes", "inferenceservices")
     for tree in trees:
         for node in tree.body:
             made = node.value if isinstance(node, ast.Assign) else None

@@ -44,6 +44,13 @@ capabilities: {drop: [ALL]}
 {{- /* What cannot work is refused before anything is made: the rule, the value, and what to do instead. */ -}}
 {{- define "drift-monitor.check" -}}
 {{- $v := .Values -}}
+{{- $name := include "drift-monitor.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "what is made would be named %s, after the release %s, but Services must be named with a-z, 0-9 and dashes and begin with a letter (DNS-1035): choose another name for the release%s" $name .Release.Name (ternary " and nameOverride" ", or give nameOverride" (not (empty .Values.nameOverride)))) -}}
+{{- end -}}
+{{- if kindIs "invalid" $v.resources -}}
+{{- fail "resources is null, but every pod has bounds: give requests and limits, or leave it out for the usual ones" -}}
+{{- end -}}
 {{- if and $v.loop.document $v.loop.configMap -}}
 {{- fail (printf "loop.document and loop.configMap (%s) are both given: leave one of them out" $v.loop.configMap) -}}
 {{- end -}}

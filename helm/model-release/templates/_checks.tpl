@@ -1,6 +1,13 @@
 {{- /* What cannot work is refused before anything is made: the rule, the value, and what to do instead. */ -}}
 {{- define "model-release.check" -}}
 {{- $v := .Values -}}
+{{- $name := include "model-release.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "what is made would be named %s, after the release %s, but Services must be named with a-z, 0-9 and dashes and begin with a letter (DNS-1035): choose another name for the release%s" $name .Release.Name (ternary " and nameOverride" ", or give nameOverride" (not (empty .Values.nameOverride)))) -}}
+{{- end -}}
+{{- if kindIs "invalid" $v.envoy.resources -}}
+{{- fail "envoy.resources is null, but every pod has bounds: give requests and limits, or leave it out for the usual ones" -}}
+{{- end -}}
 {{- $runtime := include "model-release.runtime" . | fromJson -}}
 {{- $versions := include "model-release.versions" . | fromJsonArray -}}
 {{- $kserve := has $v.router (list "kserve-standard" "kserve-knative") -}}

@@ -26,6 +26,9 @@ args: {{- toYaml . | nindent 2 }}
 {{- end }}
 
 {{- define "model-release.resources" -}}
+{{- if kindIs "invalid" .Values.resources -}}
+{{- fail "resources is null, but every pod has bounds: give requests and limits, or leave it out for the usual ones" -}}
+{{- end -}}
 {{- $found := deepCopy .Values.resources -}}
 {{- if gt (int .Values.gpu.count) 0 -}}
 {{- range $kind := list "requests" "limits" -}}

@@ -1,6 +1,15 @@
 {{- /* What cannot work is refused before anything is made: the rule, the value, and what to do instead. */ -}}
 {{- define "trimtab.check" -}}
 {{- $v := .Values -}}
+{{- $name := include "trimtab.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "what is made would be named %s, after the release %s, but Services must be named with a-z, 0-9 and dashes and begin with a letter (DNS-1035): choose another name for the release%s" $name .Release.Name (ternary " and nameOverride" "" (not (empty .Values.nameOverride)))) -}}
+{{- end -}}
+{{- range $name, $given := dict "operator.resources" $v.operator.resources "collector.resources" $v.collector.resources "loops.resources" $v.loops.resources -}}
+{{- if kindIs "invalid" $given -}}
+{{- fail (printf "%s is null, but every pod has bounds: give requests and limits, or leave it out for the usual ones" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- include "trimtab.check.places" . -}}
 {{- if and (eq $v.router.kind "gateway-api") (not $v.router.gateway) -}}
 {{- fail "router.kind is gateway-api, but router.gateway is empty: name the Gateway that routes hang on, such as istio-system/public; `kubectl get gateways -A` lists them" -}}
