@@ -12,6 +12,8 @@ from rich.console import Console
 
 from trimtab.cli.live import _turn_until
 from trimtab.errors import StorageFull
+from trimtab.loop import failing
+from trimtab.loop.home import Home
 
 
 class _Failing:
@@ -38,10 +40,17 @@ def test_a_failing_turn_is_repeated(tmp_path: Path, error: Exception, said: str,
     stop = threading.Event()
     loop: Any = _Failing(error, stop)
     out = StringIO()
+    home = Home(tmp_path)
     log = tmp_path / "controller.log"
-    _turn_until(stop, loop, Console(file=out, width=300), 0.0, log)
+    _turn_until(stop, loop, Console(file=out, width=300), 0.0, home)
     assert loop.turns == 3
     assert out.getvalue().count(said) == 3
+    known = failing.last(home)
+    assert known is not None
+    assert known["times"] == 3
+    assert said in known["sentence"]
+    failing.forget(home)
+    assert failing.last(home) is None
     assert "Traceback" not in out.getvalue()
     assert log.exists() is logged
     if logged:

@@ -16,10 +16,14 @@ from types import FrameType
 from rich.console import Console
 
 from trimtab import wiring
-from trimtab.cli.opening import opened
+from trimtab.cli.edits import Edits
+from trimtab.cli.opening import opened, opened_or_remembered
 from trimtab.cli.show import decision_lines
 from trimtab.decisions.state import LoopState
 from trimtab.errors import TrimtabError
+from trimtab.loop import failing
+from trimtab.loop.accepted import remember
+from trimtab.loop.home import Home
 from trimtab.loop.owner import owner_of, owning
 from trimtab.loop.turn import Loop
 
@@ -41,8 +45,9 @@ def up(file: Path | None, home: Path | None, port: int | None, every: float) -> 
         world = wiring.live_world(found.document, found.path, found.home, port)
         previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
+            remember(found.home, found.document, datetime.now(UTC))
             loop = Loop(found.document, world, _EVIDENCE_EVERY)
-            _turn_until(stop, loop, console, every, found.home.root / "controller.log")
+            _turn_until(stop, loop, console, every, found.home, Edits(found, _EVIDENCE_EVERY))
         finally:
             console.print("stopping: the router first, then the servers, then the log writer")
             world.close()
@@ -51,19 +56,26 @@ def up(file: Path | None, home: Path | None, port: int | None, every: float) -> 
     console.print("stopped; state is kept, go on with: trimtab up")
 
 
-def _turn_until(stop: threading.Event, loop: Loop, console: Console, every: float, log: Path) -> None:
+def _turn_until(
+    stop: threading.Event, loop: Loop, console: Console, every: float, home: Home, edits: Edits | None = None
+) -> None:
     told_ready = ""
     while not stop.is_set():
         began = time.monotonic()
         try:
+            if edits is not None:
+                loop, said = edits.taken_up(loop)
+                if said:
+                    console.print(f"{_clock()} {said}", markup=False, highlight=False, soft_wrap=True)
             turn = loop.turn(datetime.now(UTC))
         except Exception as error:  # noqa: BLE001 - whatever a turn stumbles over, the versions that serve go on serving
             # The next turn repeats this one; what cannot heal by itself is said again each time.
-            console.print(
-                f"{_clock()} this turn failed and is repeated: {_told(error, log)}", style="red", markup=False
-            )
+            told = _told(error, home.root / "controller.log")
+            failing.note(home, datetime.now(UTC), told)
+            console.print(f"{_clock()} this turn failed and is repeated: {told}", style="red", markup=False)
             stop.wait(every)
             continue
+        failing.forget(home)
         for line in decision_lines(turn):
             console.print(f"{_clock()} {line}", markup=False, highlight=False)
         told_ready = _tell_ready(loop, console, told_ready)
@@ -113,7 +125,7 @@ def _clock() -> str:
 
 def down(file: Path | None, home: Path | None) -> None:
     """Ask the owner to stop and wait until it has."""
-    found = opened(file, home)
+    found = opened_or_remembered(file, home)
     owner = owner_of(found.home.owner)
     console = Console()
     if owner is None:

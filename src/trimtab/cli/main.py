@@ -166,7 +166,7 @@ def label(
 @app.command(rich_help_panel=_WATCH)
 def status(file: File = None, home: HomeOption = None, json: Json = False) -> None:
     """How the loop stands: champion, release, quality, the last decision."""
-    from trimtab.cli.show import status as show
+    from trimtab.cli.status import status as show
 
     show(file, home, json)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trimtab.loop.home import Home, find_document, home_of
+from trimtab.errors import Refused
+from trimtab.loop.home import DOCUMENT, STATE_FOLDER, Home, find_document, home_of
 from trimtab.spec.read import load
 
 if TYPE_CHECKING:
@@ -20,15 +22,48 @@ class Opened:
     path: Path
     document: ModelLoop
     home: Home
+    doubt: str = ""  # why the document is not the one in `path`
 
 
 def opened(file: Path | None, home: Path | None) -> Opened:
     """Find and check the document; raises Refused or DocumentRefused."""
     path = find_document(file, Path.cwd())
-    return Opened(path, _here(load(path)), home_of(path, home))
+    return Opened(path, here(load(path)), home_of(path, home))
 
 
-def _here(document: ModelLoop) -> ModelLoop:
+def opened_or_remembered(file: Path | None, home: Path | None) -> Opened:
+    """The same for commands that look at a loop or steer it: with a loop.yaml that is refused now, the one it runs by.
+
+    One line on stderr says so. Raises Refused or DocumentRefused if nothing is remembered either.
+    """
+    try:
+        return opened(file, home)
+    except Refused:
+        from trimtab.loop.accepted import recall
+
+        path = _meant(file, home)
+        place = home_of(path, home)
+        known = recall(place)
+        if known is None:
+            raise
+    what = f"{path} is refused at present (trimtab validate says why)" if path.is_file() else f"{path} is not there"
+    doubt = f"{what}; the document of {known.time:%Y-%m-%d %H:%M} UTC, which this loop goes by, is used"
+    print(f"trimtab: {doubt}", file=sys.stderr)
+    return Opened(path, here(known.document), place, doubt)
+
+
+def _meant(file: Path | None, home: Path | None) -> Path:
+    """Where the document would be: given, beside the nearest state folder upward, or unknown beside the given home."""
+    if file is not None:
+        return (file / DOCUMENT if file.is_dir() else file).resolve()
+    start = Path.cwd()
+    for folder in (start, *start.parents):
+        if (folder / DOCUMENT).is_file() or (folder / STATE_FOLDER).is_dir():
+            return folder / DOCUMENT
+    return (home.resolve().parent if home is not None else start) / DOCUMENT
+
+
+def here(document: ModelLoop) -> ModelLoop:
     """As it runs on one machine: nothing follows a repository here, so the loop itself changes what serves."""
     if document.spec.release.delivery == "direct":
         return document

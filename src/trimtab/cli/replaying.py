@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from trimtab.cli.replay_display import LineDisplay, LiveDisplay
 from trimtab.cli.show import REPLAY_REPORT, monitoring_entries
 from trimtab.dashboard.replay_report import render
 from trimtab.errors import Refused
+from trimtab.loop.accepted import remember
 from trimtab.loop.calendar import parse_day
 from trimtab.loop.forgetting import forget, may_forget
 from trimtab.loop.memory import PeakMemory
@@ -53,6 +54,7 @@ def replay(
     marked = _mark(mark)
     with owning(found.home.make().owner, "trimtab replay"):
         forget(found.home)
+        remember(found.home, found.document, datetime.now(UTC))
         world = wiring.replay_world(found.document, found.path, found.home)
         with PeakMemory() as memory:
             try:

@@ -15,6 +15,7 @@ from trimtab.cli.opening import opened
 from trimtab.cli.task_display import TaskDisplay
 from trimtab.decisions.state import LoopState
 from trimtab.errors import TrimtabError
+from trimtab.loop.accepted import remember
 from trimtab.loop.calendar import parse_day
 from trimtab.loop.owner import owner_of, owning
 from trimtab.loop.turn import Loop
@@ -32,6 +33,7 @@ def run_once(file: Path | None, home: Path | None, as_of: str | None, as_json: b
     display = TaskDisplay(f"training {found.document.metadata.name} on what was known at {now:%Y-%m-%d %H:%M} UTC")
     with owning(found.home.make().owner, "trimtab run"):
         found.home.replay_marker.unlink(missing_ok=True)  # from now on it is a live loop's
+        remember(found.home, found.document, datetime.now(UTC))
         world = wiring.training_world(found.document, found.path, found.home, display.take)
         try:
             loop = Loop(found.document, world)

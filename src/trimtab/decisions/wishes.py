@@ -9,7 +9,7 @@ from typing import Any, Literal
 from trimtab.decisions import approval
 from trimtab.decisions.lost import lost
 from trimtab.decisions.observed import Observed, WishSeen
-from trimtab.decisions.outcome import Decision, DecisionKind
+from trimtab.decisions.outcome import Decision, DecisionKind, Outcome
 from trimtab.decisions.release import gather
 from trimtab.decisions.retraining import person_cause
 from trimtab.decisions.state import Cause, LoopState
@@ -26,6 +26,18 @@ def answer(spec: LoopSpec, state: LoopState, observed: Observed, wish: WishSeen)
     if wish.kind == "retrain":
         return _retrain(spec, state, observed, wish)
     return _refuse(state, observed, wish, f"{wish.kind!r} is not known; a wish is promote, rollback or retrain")
+
+
+def unattended(spec: LoopSpec, state: LoopState, observed: Observed) -> Outcome:
+    """The wishes alone, with nobody running the loop: nothing else was looked at, so nothing else is decided."""
+    decisions: list[Decision] = []
+    for wish in observed.wishes:
+        state, made = answer(spec, state, observed, wish)
+        decisions += made
+        if not made:  # the way back is taken by a turn that sees its server
+            said = f"Version {state.previous} comes back as soon as its server is ready: {_who(wish)} asked."
+            decisions.append(_said("hold", state, observed, wish, version=state.previous or "", sentence=said))
+    return Outcome(state, tuple(decisions), tuple(wish.number for wish in observed.wishes))
 
 
 def _who(wish: WishSeen) -> str:

@@ -81,7 +81,7 @@ def _names(root: Path) -> set[str]:
 
 
 def _is_known(home: Home, name: str) -> bool:
-    known = name in _OF_A_STATE or name in (home.replay_marker.name, home.accepted.name)
+    known = name in _OF_A_STATE or name in (home.replay_marker.name, home.accepted.name, home.failing.name)
     return known or any(
         name == database or name.startswith((f"{database}-", f"{database}.")) for database in _DATABASES
     )

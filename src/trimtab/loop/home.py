@@ -73,6 +73,11 @@ class Home:
         return self.root / "accepted.json"
 
     @property
+    def failing(self) -> Path:
+        """The failure that no turn has got over yet."""
+        return self.root / "failing.json"
+
+    @property
     def replay_marker(self) -> Path:
         """There exactly if a replay made this state."""
         return self.root / "made-by-replay"

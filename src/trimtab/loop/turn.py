@@ -79,7 +79,8 @@ class Loop:
         observed = replace(observed, delivery=handed)
         outcome = decide(self.document.spec, state, observed)
         number = 1 if last is None else last.number + 1
-        seen = {**observed.to_json(), "counts": dict(counts), "hold": outcome.hold}
+        router = {"restarts": getattr(self.world.router, "restarts", 0)}  # of a router that is a process here
+        seen = {**observed.to_json(), "counts": dict(counts), "hold": outcome.hold, "router": router}
         turn = Turn(number, now, outcome.state.to_json(), seen, [decision.to_json() for decision in outcome.decisions])
         self.world.turns.commit(turn, outcome.answered)
         return turn

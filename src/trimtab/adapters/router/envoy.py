@@ -56,7 +56,7 @@ class EnvoyRouter:
         self._retired: dict[
             str, tuple[config.Json, float]
         ] = {}  # cluster and when (monotonic seconds) it lost its routes
-        self._edition = 0
+        self._edition = self._starts = 0
         self._silent_turns = 0
 
     @property
@@ -66,6 +66,11 @@ class EnvoyRouter:
             return ""
         local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._ip, self._host)  # noqa: S104 - read, not bound
         return f"[{local}]:{self._port}" if ":" in local else f"{local}:{self._port}"
+
+    @property
+    def restarts(self) -> int:
+        """Starts of Envoy after the first."""
+        return max(0, self._starts - 1)
 
     @property
     def pid(self) -> int:
@@ -163,6 +168,7 @@ class EnvoyRouter:
             self._process.stop(0)
             self._process = None
             raise TrimtabError(f"Envoy did not start ({reason}). Its log: {self._folder / 'envoy.log'}")
+        self._starts += 1
         self._port = self._port or self._admin.port()
         self._routes = routes
         self._mirrors.watch(mirror_clusters(routes))
