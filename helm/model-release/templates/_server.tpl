@@ -38,16 +38,25 @@ args: {{- toYaml . | nindent 2 }}
 {{- toYaml $found -}}
 {{- end }}
 
+{{- define "model-release.ready" -}}
+{{- if .readyCommand -}}
+exec: {command: {{ toJson .readyCommand }}}
+{{- else -}}
+httpGet: {path: {{ .ready | quote }}, port: 8080}
+{{- end -}}
+{{- end }}
+
 {{- define "model-release.probes" -}}
 {{- $runtime := include "model-release.runtime" . | fromJson -}}
 startupProbe:
-  httpGet: {path: {{ $runtime.ready | quote }}, port: 8080}
+  {{- include "model-release.ready" $runtime | nindent 2 }}
   periodSeconds: 2
+  timeoutSeconds: 5
   failureThreshold: 150
 readinessProbe:
-  httpGet: {path: {{ $runtime.ready | quote }}, port: 8080}
+  {{- include "model-release.ready" $runtime | nindent 2 }}
   periodSeconds: 5
-  timeoutSeconds: 3
+  timeoutSeconds: {{ ternary 5 3 (hasKey $runtime "readyCommand") }}
 livenessProbe:
   httpGet: {path: {{ $runtime.live | quote }}, port: 8080}
   periodSeconds: 10
