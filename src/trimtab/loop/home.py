@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,11 +90,29 @@ class Home:
             ignore = self.root / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n")
+        except PermissionError as error:
+            raise Refused(_not_ours(self.root)) from error
         except OSError as error:
             raise Refused(
                 f"{self.root} cannot hold the state of a loop: {error.strerror}. Give a folder with --home"
             ) from error
         return self
+
+
+def _not_ours(root: Path) -> str:
+    """Who may not write where, and what mends it: on a cluster it is the volume that belongs to somebody else."""
+    there = next((one for one in (root, *root.parents) if os.access(one, os.F_OK)), root)
+    user, group = os.geteuid(), os.getegid()
+    try:
+        owner = there.stat()
+        whose = f"belongs to user {owner.st_uid}, group {owner.st_gid}, mode {owner.st_mode & 0o7777:04o}"
+    except OSError:
+        whose = "cannot be looked at"
+    return (
+        f"{root} cannot hold the state of a loop: this is user {user}, group {group}, and {there} {whose}. "
+        f"Give a folder with --home; on a cluster make the volume's folder writable, where it lies: "
+        f"sudo chown -R {user}:{group} FOLDER (docs/kubernetes.md, The volume)"
+    )
 
 
 def find_document(given: Path | None, start: Path) -> Path:
