@@ -185,3 +185,20 @@ def test_without_prometheus_nothing_is_promoted_and_it_is_said(shop: Shop) -> No
     shop.watched.start()
     kinds = [kind for number in range(day + 5, day + 8) for kind in shop.day(number)]
     assert "promote" in kinds
+
+
+def test_a_version_that_kserve_never_gets_ready_is_rolled_back_and_the_champion_serves_on(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.kserve.pending.add("2")
+
+    def turns(now: datetime) -> None:  # settling would wait for a server that never comes
+        for _ in range(6):
+            shop.told.extend(dict(one) for one in shop.loop.turn(now).decisions)
+
+    monkeypatch.setattr(shop, "settle", turns)
+    kinds = [kind for day in range(12) for kind in shop.day(day)]
+    assert kinds[:3] == ["retrain", "start", "roll-back"]
+    said = next(one for one in shop.told if one["kind"] == "roll-back")["sentence"]
+    assert "Version 2 is rolled back: its server has not been ready for 1d" in said
+    assert (shop.loop.state().champion, shop.kserve.shares[-1]) == ("1", {"1": 100})
