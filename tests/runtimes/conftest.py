@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from runtime_process import Running, started, wait_ready
 
 from trimtab.testing import bundles
 from trimtab.testing.bundles import MadeBundle
+
+_LAST = "test_sigterm_ends_it_and_the_log_holds_exactly_what_was_answered"
 
 
 @pytest.fixture(scope="session")
@@ -34,5 +37,8 @@ def server(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What ends the process comes last in its class, behind the tests that a runtime has of its own."""
-    items.sort(key=lambda item: item.name.startswith("test_sigterm_ends_it") and "runtimes" in item.path.parts)
+    """What ends the process comes last in its file, behind the tests that a runtime has of its own."""
+    first: dict[Path, int] = {}
+    for at, item in enumerate(items):
+        first.setdefault(item.path, at)
+    items.sort(key=lambda item: (first[item.path], item.name == _LAST))

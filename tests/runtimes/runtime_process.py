@@ -59,13 +59,15 @@ class Runtime(ABC):
     def predict(self, address: str, rows: Sequence[Row], request_id: str) -> Reply:
         """One request for these rows, all of which have the same columns."""
 
-    def arguments(self) -> list[str]:
-        """Further arguments of its command."""
-        return []
+    def is_ready(self, address: str) -> bool:
+        """What its probe asks."""
+        return ask(address, "GET", self.ready_path)[0] == 200
 
 
 class V2(Runtime):
     """A runtime that speaks the open inference protocol."""
+
+    error_field = "error"
 
     def predict(self, address: str, rows: Sequence[Row], request_id: str) -> Reply:
         body = {"id": request_id, "inputs": [self.tensor(name, rows) for name in rows[0]]}
@@ -73,22 +75,20 @@ class V2(Runtime):
         status, answer, _ = ask(
             address, "POST", path, json.dumps(body).encode(), headers={"content-type": "application/json"}
         )
-        return read_v2(status, answer)
+        return Reply(status, error=answer[self.error_field]) if status != 200 else read_v2(answer)
 
     def tensor(self, name: str, rows: Sequence[Row]) -> dict[str, Any]:
         values = [row[name] for row in rows]
         return {"name": name, "shape": [len(rows)], "datatype": KINDS.get(name, "FP64"), "data": values}
 
 
-def read_v2(status: int, answer: Any) -> Reply:
+def read_v2(answer: Any) -> Reply:
     """The ids of n rows are those by which labels name them later."""
-    if status != 200:
-        return Reply(status, error=answer["error"])
     data = {one["name"]: one["data"] for one in answer["outputs"]}
     rows, given = len(data["prediction"]), answer["id"]
     width = len(data["scores"]) // rows
     return Reply(
-        status,
+        200,
         predictions=tuple(data["prediction"]),
         scores=tuple(tuple(data["scores"][row * width : row * width + width]) for row in range(rows)),
         ids=(given,) if rows == 1 else tuple(f"{given}-{row}" for row in range(rows)),
@@ -110,7 +110,7 @@ class Running:
         """Whether a prediction can be asked for; fails if it has ended instead."""
         assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.said()[-3000:]}"
         with contextlib.suppress(OSError, ValueError):
-            return ask(self.address, "GET", self._runtime.ready_path)[0] == 200
+            return self._runtime.is_ready(self.address)
         return False
 
     def predict(self, rows: Sequence[Row], request_id: str) -> Reply:
@@ -141,7 +141,7 @@ def started(runtime: Runtime, bundle: Path, digest: str, home: Path) -> Iterator
     port = free_port()
     command: list[str | Path] = [runtime.python, "-m", f"trimtab.serving.{runtime.name}.server"]
     command += ["--name", "rodents", "--version", "7", "--bundle", bundle, "--digest", digest]
-    command += ["--log-dir", home / "log", "--http-port", str(port), *runtime.arguments()]
+    command += ["--log-dir", home / "log", "--http-port", str(port)]
     environment = {**os.environ, "TMPDIR": str(home / "tmp"), "HOME": str(home)}
     environment.pop("PYTHONPATH", None)
     with (home / "out").open("wb") as out:

@@ -28,8 +28,9 @@ class Triton(V2):
         tensors = [{**self.tensor(name, filled), "shape": [len(rows), 1]} for name in rows[0]]
         body: dict[str, Any] = {"id": request_id, "inputs": tensors, "parameters": {"missing": json.dumps(absent)}}
         status, answer, _ = ask(address, "POST", "/v2/models/rodents/infer", json.dumps(body).encode())
-        reply = read_v2(status, answer)
-        return reply if reply.error else replace(reply, ids=tuple(answer["outputs"][0]["data"]))
+        if status != 200:
+            return Reply(status, error=answer["error"])
+        return replace(read_v2(answer), ids=tuple(answer["outputs"][0]["data"]))
 
 
 def _filled(name: str, value: Any) -> Any:
