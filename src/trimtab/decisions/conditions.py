@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from trimtab.decisions import clock
 from trimtab.decisions.lost import lost
 from trimtab.decisions.observed import Estimate, MonitoringSeen, Observed, Quality
 from trimtab.decisions.state import CauseKind, Handled, LoopState
@@ -61,7 +62,7 @@ def _fresh_quality(spec: LoopSpec, state: LoopState, observed: Observed) -> Qual
     quality, seen = observed.quality, observed.monitoring
     if quality is None or (quality.version and quality.version != state.champion):
         return None
-    if not quality.version and seen is not None and not _after(seen.time, state.champion_since):
+    if not quality.version and seen is not None and not _after(seen.time, _champion_since(state, observed)):
         return None
     enough = {name: live for name, live in quality.live.items() if live.n >= spec.monitoring.least_labels}
     return replace(quality, live=enough) if enough else None
@@ -70,7 +71,11 @@ def _fresh_quality(spec: LoopSpec, state: LoopState, observed: Observed) -> Qual
 def _fresh_monitoring(state: LoopState, observed: Observed) -> MonitoringSeen | None:
     """The verdict, if it is about the present champion: one from before its promotion is about the version before."""
     seen = observed.monitoring
-    return seen if seen is not None and _after(seen.time, state.champion_since) else None
+    return seen if seen is not None and _after(seen.time, _champion_since(state, observed)) else None
+
+
+def _champion_since(state: LoopState, observed: Observed) -> datetime | None:
+    return None if state.champion_since is None else clock.past(state, observed.now, state.champion_since)
 
 
 def _after(time: datetime | None, other: datetime | None) -> bool:
@@ -164,7 +169,10 @@ def _harmless(spec: LoopSpec, seen: MonitoringSeen, quality: Quality | None) -> 
 
 def _schedule(every: timedelta, state: LoopState, now: datetime) -> Iterator[Condition]:
     last = state.last_training or state.champion_since
-    if last is None or now - last < every:
+    if last is None:
+        return
+    last = clock.past(state, now, last)
+    if now - last < every:
         return
     sentence = f"{lasting(every)} have passed since the last training: the schedule asks for one"
     yield Condition("schedule", "schedule", sentence, {"due": (last + every).isoformat()}, now)
@@ -179,14 +187,18 @@ def gone(spec: LoopSpec, state: LoopState, observed: Observed, handled: Handled)
     if kind == "quality":
         quality = _fresh_quality(spec, state, observed)
         live = quality.live.get(name) if quality is not None else None
-        if quality is None or live is None or not _after(quality.labels_until, handled.started):
+        if (
+            quality is None
+            or live is None
+            or not _after(quality.labels_until, clock.past(state, observed.now, handled.started))
+        ):
             return False
         own, sign = quality.holdout.get(name), 1 if KNOWN[name].higher_is_better else -1
         worse = own is not None and sign * (live.value - own.value) < -spec.retraining.worse_than_holdout_by
         below_own = worse and name == spec.main_metric
         return not below_own and not any(_misses(live.value, low, high) for low, high in _promises(spec, name))
     seen = _fresh_monitoring(state, observed)
-    if seen is None or not seen.time > handled.started:
+    if seen is None or not seen.time > clock.past(state, observed.now, handled.started):
         return False
     if kind == "drift":  # too little traffic to judge is no sign that it stopped
         return seen.drift_verdict == "stable"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from trimtab.decisions import clock
 from trimtab.decisions.conditions import Condition, conditions, gone
 from trimtab.decisions.observed import Observed
 from trimtab.decisions.state import Cause, Handled, LoopState
@@ -78,7 +79,8 @@ def _why_not(policy: Policy, state: LoopState, observed: Observed, condition: Co
 def _hindrances(
     policy: Policy, state: LoopState, observed: Observed, condition: Condition
 ) -> Iterator[tuple[str, str]]:
-    now, last = observed.now, state.last_training
+    now = observed.now
+    last = clock.past(state, now, state.last_training) if state.last_training is not None else None
     if state.training is not None:
         yield "training", "a training run is under way"
     if observed.clock_went_backwards:
@@ -93,7 +95,7 @@ def _hindrances(
     if serves and last is not None and now - last < policy.cooldown:
         yield "cooldown", f"the cooldown of {lasting(policy.cooldown)} ends {_day(last + policy.cooldown)}"
     yield from _tried(policy, state, observed, condition)
-    recent = [start for start in state.retrainings if now - start < policy.budget.per]
+    recent = [start for start in state.retrainings if now - clock.past(state, now, start) < policy.budget.per]
     if serves and len(recent) >= policy.budget.runs:
         yield "budget", f"the budget of {counted(policy.budget.runs, 'run')} in {lasting(policy.budget.per)} is spent"
 
@@ -103,11 +105,12 @@ def _tried(policy: Policy, state: LoopState, observed: Observed, condition: Cond
     handled = _handled(state, condition.subject)
     if handled is None:
         return
-    until = handled.started + policy.cooldown * 2 ** min(handled.tries - 1, MOST_DOUBLINGS)
+    started = clock.past(state, observed.now, handled.started)
+    until = started + policy.cooldown * 2 ** min(handled.tries - 1, MOST_DOUBLINGS)
     if observed.now < until:
         runs = counted(handled.tries, "run")
         yield "backoff", f"{runs} for this did not make it better; the next may start {_day(until)}"
-    if not condition.seen > handled.started:
+    if not condition.seen > started:
         yield "evidence", "nothing new was seen since the last run for this"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from trimtab.decisions import approval, delivered, judgement, lost, release, retraining, training, wishes
+from trimtab.decisions import approval, clock, delivered, judgement, lost, release, retraining, training, wishes
 from trimtab.decisions.judgement import judge_merit
 from trimtab.decisions.observed import MonitoringSeen, Observed
 from trimtab.decisions.outcome import Decision, Outcome
@@ -21,7 +21,8 @@ WORTH_SAYING = ("cooldown", "budget", "backoff", "harmless")  # why a cause wait
 
 def decide(spec: LoopSpec, state: LoopState, observed: Observed) -> Outcome:
     """Decide one turn."""
-    seen, before = _known_by_now(observed), state
+    seen, state = _known_by_now(observed), clock.watch(state, observed.now)
+    before = state
     decisions: list[Decision] = []
     state, made = delivered.follow(spec, state, seen)
     decisions += made
@@ -47,7 +48,8 @@ def decide(spec: LoopSpec, state: LoopState, observed: Observed) -> Outcome:
         hold = hold or why_not
     state = _monitor(spec, state, seen)
     answered = tuple(wish.number for wish in observed.wishes)
-    return Outcome(state, tuple(decisions), answered, hold or _under_way(state, observed) or observed.blind)
+    told = (hold or _under_way(state, observed) or observed.blind, clock.sentence(state, observed.now))
+    return Outcome(state, tuple(decisions), answered, " ".join(filter(None, told)))
 
 
 def _known_by_now(observed: Observed) -> Observed:
@@ -105,7 +107,9 @@ def _watch(state: LoopState, observed: Observed) -> Moved:
         if run.state in ("SUCCEEDED", "FAILED"):
             state = replace(state, monitoring=None)
     seen = observed.monitoring
-    if seen is not None and (state.champion_since is None or seen.time >= state.champion_since):
+    if seen is not None and (
+        state.champion_since is None or seen.time >= clock.past(state, observed.now, state.champion_since)
+    ):
         state, made = _alarms(state, observed.now, seen)
         decisions += made
     return state, tuple(decisions)
@@ -211,7 +215,8 @@ def _retrain(spec: LoopSpec, state: LoopState, observed: Observed) -> tuple[Loop
 
 def _monitor(spec: LoopSpec, state: LoopState, observed: Observed) -> LoopState:
     """Want a monitoring run when one is due; it is not a decision that anybody needs to hear of."""
-    since = max((time for time in (state.monitored, state.champion_since) if time is not None), default=None)
+    times = (time for time in (state.monitored, state.champion_since) if time is not None)
+    since = max((clock.past(state, observed.now, time) for time in times), default=None)
     if state.champion is None or since is None or state.monitoring is not None or observed.clock_went_backwards:
         return state
     if observed.now - since < max(spec.monitoring.every, timedelta(seconds=1)):
