@@ -10,10 +10,10 @@ from trimtab.spec.section import Duration, Section
 
 
 class EvidenceWanted(Section):
-    """How much must be seen at a step before it is judged."""
+    """How much must be seen before a step is judged: requests of that step, labels since the release began."""
 
     least_requests: int = Field(200, ge=0, description="Requests that the candidate answered or shadowed at this step.")
-    least_labels: int = Field(100, ge=0, description="Matured labels of rows on which both versions are compared.")
+    least_labels: int = Field(100, ge=0, description="Matured labels since the release began, not of this step alone, on which the versions are compared.")
     longest_wait: Duration = Field(
         "30d",
         validate_default=True,
@@ -79,7 +79,7 @@ class Release(Section):
         (5, 25, 50), description="Percent of traffic at each canary step, rising, below 100."
     )
     step_least: Duration = Field("1h", validate_default=True, description="A step lasts at least this long.")
-    evidence: EvidenceWanted = Field(EvidenceWanted(), description="How much must be seen at each step.")
+    evidence: EvidenceWanted = Field(EvidenceWanted(), description="How much must be seen before the release moves on.")
     roll_back_when: RollBackWhen = Field(RollBackWhen(), description="What ends a release.")
     delivery: Literal["direct", "gitops"] = Field(
         "direct",
