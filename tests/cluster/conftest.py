@@ -2,10 +2,11 @@
 
 - nothing runs on a context that is not `kind-*`, unless TRIMTAB_CLUSTER_TESTS_MAY_USE_CONTEXT names it;
 - each test has a namespace of its own, under Pod Security `restricted`, which is deleted afterwards;
-- the definition of ModelLoop is applied if it is missing and taken away again if these tests brought it.
+- the definition of ModelLoop is this checkout's while they run, and afterwards what it was before: away, or as it was.
 
 Tiers, each skipped with its reason where the cluster cannot do it: API only (any API server), controllers (Deployments
-get pods), node (pods run; wants the images of `make images`, or TRIMTAB_IMAGE and TRIMTAB_SERVER_IMAGE).
+get pods), node (pods run; wants the images of `make images` on a node, or TRIMTAB_IMAGE and TRIMTAB_SERVER_IMAGE).
+The API tier runs against the API server for tests in every test run: tests/operator/test_cluster_suite.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from real_cluster import Kubectl
+from real_cluster import KUBECTL, Json, Kubectl, ready_nodes
 
 from trimtab.spec import crd
 
@@ -37,7 +38,7 @@ def context() -> str:
         pytest.skip("no KUBECONFIG: set it to a cluster for tests")
     try:
         named = subprocess.run(
-            ["kubectl", "config", "current-context"], capture_output=True, text=True, timeout=20, check=False
+            [KUBECTL, "config", "current-context"], capture_output=True, text=True, timeout=20, check=False
         )
     except FileNotFoundError:
         pytest.skip("no kubectl on PATH")
@@ -54,12 +55,16 @@ def context() -> str:
 def definition(context: str) -> Iterator[None]:
     """The cluster knows ModelLoop as this checkout does."""
     kubectl = Kubectl(context)
-    there = kubectl.run("get", "crd", crd.NAME).returncode == 0
+    found = kubectl.run("get", "crd", crd.NAME, "-o", "json")
+    before: Json | None = json.loads(found.stdout) if found.returncode == 0 else None
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=crd.definition())
     kubectl("wait", "--for=condition=Established", f"crd/{crd.NAME}", "--timeout=30s")
     yield
-    if not there:
+    if before is None:
         kubectl("delete", "crd", crd.NAME, "--wait=false")
+    else:
+        meta = {key: one for key, one in before["metadata"].items() if key in ("name", "labels", "annotations")}
+        kubectl("replace", "-f", "-", given={**before, "metadata": meta, "status": None})
 
 
 @pytest.fixture
@@ -77,7 +82,12 @@ def kubectl(context: str, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
     found = Kubectl(context, name)
     yield found
     if getattr(request.node, "failed", False):
-        for words in (("get", "all,modelloops"), ("get", "events", "--sort-by=.lastTimestamp"), ("describe", "pods")):
+        for words in (
+            ("get", "all,modelloops"),
+            ("describe", "modelloops"),
+            ("get", "events", "--sort-by=.lastTimestamp"),
+            ("describe", "pods"),
+        ):
             print(found.run(*words).stdout[-6000:])
         for pod in json.loads(found.run("get", "pods", "-o", "json").stdout or '{"items": []}')["items"]:
             print(found.run("logs", pod["metadata"]["name"], "--all-containers", "--tail=60").stdout)
@@ -92,3 +102,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
     if outcome.get_result().failed:  # type: ignore[attr-defined]
         item.failed = True  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def nodes(context: str) -> list[Json]:
+    """The nodes that run pods; skips where there is none."""
+    found = ready_nodes(Kubectl(context))
+    if not found:
+        pytest.skip(f"the cluster of context {context} has no node that is ready")
+    return found

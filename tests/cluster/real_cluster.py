@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 Json = dict[str, Any]
+KUBECTL = os.environ.get("TRIMTAB_KUBECTL") or "kubectl"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Kubectl:
         """Run it; `given` goes in as YAML."""
         place = ["--namespace", self.namespace] if self.namespace else []
         text = None if given is None else yaml.safe_dump_all(given if isinstance(given, list) else [given])
-        command = ["kubectl", "--context", self.context, *place, *words]
+        command = [KUBECTL, "--context", self.context, *place, *words]
         return subprocess.run(command, input=text, capture_output=True, text=True, timeout=seconds, check=False)
 
     def __call__(self, *words: str, given: Any = None, seconds: float = 60) -> str:
@@ -46,3 +48,16 @@ def eventually(found: Callable[[], Any], seconds: float, what: str) -> Any:
         assert time.monotonic() < until, f"not within {seconds:g} s: {what}"
         time.sleep(1)
     return value
+
+
+def ready_nodes(kubectl: Kubectl) -> list[Json]:
+    """Nodes that take pods."""
+    found = kubectl.run("get", "nodes", "-o", "json")
+    if found.returncode:
+        return []
+    return [
+        one
+        for one in json.loads(found.stdout)["items"]
+        if not one["spec"].get("unschedulable")
+        and any(each["type"] == "Ready" and each["status"] == "True" for each in one["status"].get("conditions") or ())
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def test_right_documents_are_taken(kubectl: Kubectl, text: str) -> None:
 
 
 def test_contradictions_are_refused_with_their_sentence(kubectl: Kubectl) -> None:
+    if "-trimtab" in json.loads(kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]:
+        pytest.skip("the API server for tests evaluates no CEL rules; tests/crd does")
     taken = []
     for text, said in BROKEN:
         ended = kubectl.run("create", "--dry-run=server", "-f", "-", given=yaml.safe_load(text))
