@@ -207,9 +207,16 @@ def test_servers_are_reached_through_the_router_only_and_call_nobody(executable:
 def test_every_runtime_is_probed_on_its_port_and_has_a_place_to_write(executable: str) -> None:
     for runtime in RUNTIMES:
         container = _server(executable, {**SELDON, "runtime": runtime})
-        assert container["readinessProbe"]["httpGet"]["port"] == 8080
+        asked = [
+            container[probe]["httpGet"]
+            for probe in ("livenessProbe", "readinessProbe")
+            if "exec" not in container[probe]
+        ]
+        assert {one["port"] for one in asked} == {8080}
+        run = container["readinessProbe"].get("exec", {}).get("command", [])
+        assert bool(run) == (runtime == "torchserve")
         assert {"name": "scratch", "mountPath": "/tmp"} in container["volumeMounts"]
-        assert "@" not in shlex.join([*container.get("args", ()), container["readinessProbe"]["httpGet"]["path"]])
+        assert "@" not in shlex.join([*container.get("args", ()), *run, *(one["path"] for one in asked)])
 
 
 def test_no_switch_of_another_runtime_or_router_is_left_over(executable: str) -> None:
