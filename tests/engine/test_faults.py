@@ -1,6 +1,6 @@
 """Things that die, hang, fill up or lie: each is injected for real."""
 
-# ruff: noqa: PTH102, PTH104, PTH107, PTH110, PTH118, PTH120, PTH123
+# ruff: noqa: PTH102, PTH104, PTH107, PTH110, PTH118, PTH120, PTH123, PTH208
 
 import errno
 import os
@@ -267,10 +267,52 @@ def test_outputs_that_are_not_what_they_should_be(lab: Laboratory, what: str) ->
     assert "output" in ran.tasks["liar"].exit_reason
 
 
-def test_no_output_at_all_fails_who_needs_it(lab: Laboratory) -> None:
+def test_no_output_at_all_fails_who_did_not_write_it(lab: Laboratory) -> None:
     ran = lab.run(lying, what="folder")
-    assert ran.states()["say"] == "FAILED"
-    assert "takes output Output of liar" in ran.tasks["say"].exit_reason
+    assert ran.states() == {"liar": "FAILED", "say": "SKIPPED"}
+    assert "without writing its output Output" in ran.tasks["liar"].exit_reason
+
+
+def test_stopping_ends_the_wait_of_a_pipeline_that_would_be_retried(lab: Laboratory) -> None:
+    @dsl.pipeline(name="hopeless-pipeline")
+    def hopeless() -> str:
+        return fail(message="no").output
+
+    @dsl.pipeline(name="patient-pipeline")
+    def patient() -> str:
+        return hopeless().set_retry(3, backoff_duration="600s").output
+
+    started: list[Execution] = []
+
+    def stop_while_it_waits(task: TaskRecord) -> None:
+        if (task.path, task.state) == ("hopeless-pipeline", "PENDING"):
+            started[0].stop("enough", exit_tasks=True)
+
+    before = time.monotonic()
+    ran = lab.run(patient, started=started.append, observer=stop_while_it_waits)
+    assert time.monotonic() - before < PATIENCE_SECONDS
+    assert (ran.run.state, ran.run.reason) == ("INTERRUPTED", "enough")
+    assert ran.tasks["hopeless-pipeline"].state == "CANCELLED"
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def mute(folder: str) -> str:
+    import os
+
+    attempt = len(os.listdir(folder))
+    open(f"{folder}/{attempt}", "w").close()
+    if attempt == 0:
+        print("the first says something")
+    os._exit(3)
+
+
+def test_the_reason_is_of_the_last_attempt_and_not_the_mark_before_it(lab: Laboratory, marks: Path) -> None:
+    @dsl.pipeline(name="mute-pipeline")
+    def pipeline(folder: str) -> str:
+        return mute(folder=folder).set_retry(2, backoff_duration="0s").output
+
+    ran = lab.run(pipeline, folder=str(marks))
+    assert (ran.tasks["mute"].attempt, ran.tasks["mute"].exit_reason) == (3, "exit code 3")
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -332,8 +332,10 @@ def test_importer(lab: Laboratory, tmp_path: Path) -> None:
         ran = lab.run(pipeline, uri=uri)
         assert ran.output == "imported"
         assert ran.tasks["importer"].outputs["artifact"]["metadata"] == {"by": "hand", "n": 2}
-    for uri in (str(tmp_path / "missing"), "relative/path", ""):
-        assert lab.run(pipeline, uri=uri).run.state == "FAILED"
+    assert lab.run(pipeline, uri="").run.state == "FAILED"
+    for uri, sentence in {str(tmp_path / "missing"): "is not there", "relative/path": "is a relative path"}.items():
+        with pytest.raises(PipelineRefused, match=rf"parameter uri: .*{sentence}"):
+            lab.run(pipeline, uri=uri)
     for uri in ("gs://bucket/x", "s3://bucket/x"):
         with pytest.raises(PipelineRefused, match=r"parameter uri: .*not on this machine"):
             lab.run(pipeline, uri=uri)

@@ -102,9 +102,21 @@ def test_a_run_as_json(shell: Shell) -> None:
     assert tasks["say"]["outputs"] == {"Output": '["x", 1] a=b'}
     assert tasks["add"]["state"] == "SUCCEEDED"
     assert tasks["add"]["seconds"] > 0
+    assert tasks["add"]["inputs"] == {"a": 40, "b": 2}
+    assert tasks["add"]["started"] < tasks["add"]["ended"]
     assert Path(tasks["add"]["log"]).is_file()
     assert (shell.folder / ".trimtab" / "ledger.db").is_file()
     assert Path(told["tasks"][0]["log"]).is_relative_to(shell.folder / ".trimtab" / "runs" / told["run"])
+
+
+@dsl.pipeline(name="optional-list-pipeline")
+def optional_list(a: list = None, text: str = "t") -> str:  # noqa: RUF013
+    return say(text=text).output
+
+
+def test_null_is_nothing_for_an_optional_parameter_and_a_word_for_a_text(shell: Shell) -> None:
+    told = shell.json("run", shell.compile(optional_list), "-p", "a=null", "-p", "text=null")
+    assert (told["output"], told["parameters"]) == ("null", {"text": "null"})
 
 
 def test_an_artifact_as_output_is_its_uri(shell: Shell) -> None:

@@ -224,3 +224,22 @@ def test_a_platform_document_of_another_platform(lab: Laboratory) -> None:
     file = lab.compile(plain)
     file.write_text(file.read_text() + "---\nplatforms:\n  elsewhere: {}\n")
     assert "platform elsewhere" in refused(lab, file, x=1)
+
+
+@dsl.pipeline(name="placeholders-pipeline")
+def with_placeholders(text: str):
+    say(text="{{$.pipeline_job_wishes}} of {{$.pipeline_job_name}}")
+    say(text=text).set_env_variable("WHERE", "{{$.inputs.parameters['text'].upper}}")
+
+
+def test_placeholders_that_mean_nothing_here_are_refused_before_the_start(lab: Laboratory) -> None:
+    told = refused(lab, with_placeholders, text="x")
+    assert "input text: the placeholder {{$.pipeline_job_wishes}} has no meaning here" in told
+    assert "the placeholder {{$.inputs.parameters['text'].upper}} has no meaning here" in told
+    assert "pipeline_job_name" not in told
+
+
+@pytest.mark.parametrize(("uri", "sentence"), [("data/rows.csv", "relative path"), ("/nope/rows.csv", "is not there")])
+def test_what_an_importer_cannot_find_is_refused_before_the_start(lab: Laboratory, uri: str, sentence: str) -> None:
+    assert f"{uri} is" in (told := refused(lab, _imports(uri)))
+    assert sentence in told

@@ -99,7 +99,7 @@ def typed(texts: tuple[str, ...], interface: Interface) -> Mapping[str, Any]:
         spec = interface.parameters.get(name)
         found[name] = value
         with contextlib.suppress(WrongTypeError):  # `prepare` refuses it, together with all that is wrong
-            found[name] = value if spec is None else from_text(value, spec.type)
+            found[name] = value if spec is None else from_text(value, spec.type, optional=spec.optional)
     return found
 
 

@@ -89,10 +89,7 @@ def show_run(name: str, home: Path | None, as_json: bool) -> None:
     run = _now(find_run(name, store), where)
     told = json_of(run, store)
     if as_json:
-        inputs = {task.path: dict(task.inputs) for task in store.tasks(run.run_id)}
-        print(
-            json.dumps({**told, "tasks": [{**one, "inputs": inputs[one["path"]]} for one in told["tasks"]]}, indent=2)
-        )
+        print(json.dumps(told, indent=2))
         return
     console = _console()
     console.print(f"[bold]{escape(run.pipeline)}[/]  {escape(run.run_id)}  {run.state}", highlight=False)
@@ -164,10 +161,13 @@ def _task_json(task: TaskRecord) -> dict[str, Any]:
     return {
         "path": task.path,
         "state": task.state,
+        "started": task.started.isoformat() if task.started else None,
+        "ended": task.ended.isoformat() if task.ended else None,
         "seconds": _seconds(task),
         "attempts": task.attempt,
         "exit_reason": task.exit_reason,
         "log": task.log,
+        "inputs": dict(task.inputs),
         "outputs": dict(task.outputs),
     }
 

@@ -57,6 +57,8 @@ class TaskRun:
                 self._over(Outcome("SUCCEEDED", found))
                 return
             self._record = _with(self._record, attempt=earlier.attempt)
+        made = self._run.attempts.get(self.place.path, 0)  # by an earlier attempt of the pipeline around it
+        self._record = _with(self._record, attempt=max(made, self._record.attempt))
         self._first = self._record.attempt
         key = cache.key(self._run.pipeline, self._component, self._task, self._inputs) if self._task.cached else ""
         self._record = _with(self._record, cache_key=key)

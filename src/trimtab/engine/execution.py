@@ -55,6 +55,9 @@ class Execution(Stage):
         self._queue: deque[TaskRun] = deque()
         self._busy: set[TaskRun] = set()
         self._resting: set[TaskRun] = set()
+        self._repeats: dict[str, TaskRecord] = {}
+        self._pauses: dict[int, tuple[Place, Callable[[], None]]] = {}
+        self.attempts: dict[str, int] = {}  # made of each task since this process runs the run
         self._outcome: Outcome | None = None
         self._workspace = str(folder / _WORKSPACE) if pipeline.workspace else ""
 
@@ -92,6 +95,7 @@ class Execution(Stage):
 
     def save(self, task: TaskRecord) -> None:
         """Write a task as it is now."""
+        self.attempts[task.path] = task.attempt
         self.store.save_task(task)
         if self.options.observer is not None:
             self.options.observer(task)
@@ -145,6 +149,27 @@ class Execution(Stage):
             return  # what an earlier part of this run did stays known
         self.save(TaskRecord(self.record.run_id, place.path, known, started=now, ended=now, exit_reason=reason))
 
+    def pause(self, place: Place, wait_seconds: float, go: Callable[[], None], stop: Callable[[], None]) -> None:
+        """Do `go` later, or `stop` at once when the run is stopped."""
+        self._number += 1
+        number = self._number
+        self._pauses[number] = (place, stop)
+
+        def over() -> None:
+            if self._pauses.pop(number, None) is not None:
+                go()
+
+        self.after(wait_seconds, over)
+
+    def repeated(self, place: Place, state: str, attempt: int, reason: str) -> None:
+        """Record an attempt of a pipeline that is used as a component."""
+        now, known = datetime.now(UTC), self._repeats.get(place.path)
+        record = known or TaskRecord(self.record.run_id, place.path, "RUNNING", started=now)
+        ended: Any = {"state": state, "ended": None if state in {"RUNNING", "PENDING"} else now}
+        before = self.earlier[place.path].attempt if place.path in self.earlier else 0
+        self._repeats[place.path] = replace(record, attempt=before + attempt, exit_reason=reason, **ended)
+        self.save(self._repeats[place.path])
+
     def stopped(self, place: Place) -> bool:
         """Whether nothing more may start there."""
         return bool(self.stop_reason) and not (place.sheltered and self._shelter)
@@ -182,6 +207,9 @@ class Execution(Stage):
                 self._resting.discard(task)
                 task.cancel()
         self._queue = deque(task for task in self._queue if not task.over)
+        for number, (place, stop) in list(self._pauses.items()):
+            if self.stopped(place) and self._pauses.pop(number, None) is not None:
+                stop()
 
     def _overdue(self) -> None:
         self._stop(f"timed out after {self.pipeline.deadline_seconds:g} s", exit_tasks=True)

@@ -113,6 +113,7 @@ def _mapping(written: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _parameters(component: ir.Component, folder: TaskFolder, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Every output parameter that is declared, as `collectOutputParameters` of KFP's launcher: none is optional."""
     found: dict[str, Any] = {}
     for name, spec in component.outputs.parameters.items():
         file = folder.written / "parameters" / name
@@ -124,6 +125,13 @@ def _parameters(component: ir.Component, folder: TaskFolder, told: Mapping[str, 
             elif name in told:
                 found[name] = convert(told[name], spec.type)
                 json.dumps(found[name], allow_nan=False)
+            else:
+                raise BadOutputError(
+                    f"it ended without writing its output {name}: return a value other than None, or write the file "
+                    "of its dsl.OutputPath"
+                )
+        except BadOutputError:
+            raise
         except ValueError as error:  # of another type, not UTF-8, not finite
             raise BadOutputError(f"output {name}: {error}") from error
     return found
@@ -143,6 +151,11 @@ def _artifact(name: str, spec: ir.ArtifactSpec, folder: TaskFolder, told: Any) -
     if not isinstance(uri, str) or not isinstance(metadata, dict) or not isinstance(label, str):
         raise BadOutputError(f"output artifact {name} has a uri, name or metadata of the wrong type")
     uri = uri or promised.uri
+    if local_path(uri) is None:
+        raise BadOutputError(
+            f"output artifact {name} was given the uri {uri[:80]}, which is not on this machine: nothing is taken "
+            "there from here. Write to the artifact's path"
+        )
     if custom:
         _bring(name, custom, uri)
     return Artifact(label, uri, spec.title, spec.version, metadata, digest_of(uri))
@@ -163,7 +176,7 @@ def _bring(name: str, custom: Any, uri: str) -> None:
     """Copy what a task wrote to a `custom_path` to the artifact's URI, as the launcher on a cluster uploads it."""
     target = local_path(uri)
     if not isinstance(custom, str) or target is None:
-        raise BadOutputError(f"output artifact {name} has a custom_path, but no URI on this machine")
+        raise BadOutputError(f"output artifact {name} has a custom_path that is no text")
     source = Path(custom)
     if source.is_dir():
         shutil.copytree(source, target, dirs_exist_ok=True)

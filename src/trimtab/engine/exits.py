@@ -10,6 +10,7 @@ from pathlib import Path
 from trimtab.engine.warm import Ended
 
 _OURS = re.compile(r"^trimtab\.errors\.(\w+): ")
+_ATTEMPT = re.compile(r"^--- attempt \d+$", re.MULTILINE)  # what `attempts` writes between attempts
 _MOST_BYTES = 8192
 _MOST_CHARACTERS = 500
 
@@ -37,6 +38,7 @@ def last_line(log: Path) -> str:
             text = stream.read().decode(errors="replace")
     except OSError:
         return ""
+    text = _ATTEMPT.split(text)[-1]  # what an earlier attempt said is not why this one ended
     # kfp's executor prints its input over many indented lines: none of them says why a task failed.
     lines = [line for line in text.splitlines() if line.strip(" \t{}[],") and not line[0].isspace()]
     told = [line.strip() for line in lines if not line.startswith("[KFP Executor")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from trimtab.engine import conditions, ir
 from trimtab.engine.inputs import MissingInputError, Upstream, gather, is_group
 from trimtab.engine.loop import Loop
+from trimtab.engine.naming import readable
 from trimtab.engine.outcome import CANCELLED, Done, Outcome
 from trimtab.engine.stage import Place, Stage
 from trimtab.engine.values import Values
@@ -91,7 +92,7 @@ class Graph:
             self._not_run(task, place, Outcome("FAILED", reason=str(error)))
             return
         if not wanted:
-            self._not_run(task, place, Outcome("SKIPPED", reason=f"its condition is false: {task.condition}"))
+            self._not_run(task, place, Outcome("SKIPPED", reason=f"its condition is false: {readable(task.condition)}"))
             return
         component = self._stage.components[task.component]
 
@@ -111,17 +112,27 @@ class Graph:
 
     def _launch_again(self, attempt: int, task: ir.Task, place: Place, inputs: Values, done: Done) -> None:
         """Run a pipeline used as a component, and the whole of it anew if it fails and has retries."""
-        retry = task.retry
+        retry, stage = task.retry, self._stage
+
+        def over(outcome: Outcome) -> None:
+            stage.repeated(place, outcome.state, attempt, outcome.reason)
+            done(outcome)
 
         def ended(outcome: Outcome) -> None:
-            if retry is None or outcome.state != "FAILED" or attempt > retry.count or self._stage.stopped(place):
-                done(outcome)
+            if retry is None or outcome.state != "FAILED" or attempt > retry.count or stage.stopped(place):
+                over(outcome)
                 return
-            self._stage.after(
-                retry.wait_before(attempt + 1), lambda: self._launch_again(attempt + 1, task, place, inputs, done)
+            wait = retry.wait_before(attempt + 1)
+            stage.repeated(place, "PENDING", attempt, f"{outcome.reason}; tried again after {wait:g} s")
+            stage.pause(
+                place,
+                wait,
+                lambda: self._launch_again(attempt + 1, task, place, inputs, done),
+                lambda: over(CANCELLED),
             )
 
-        run(self._stage, self._stage.components[task.component], task, place, inputs, ended, self._upstream)
+        stage.repeated(place, "RUNNING", attempt, "")
+        run(stage, stage.components[task.component], task, place, inputs, ended, self._upstream)
 
     def _gather(self, task: ir.Task) -> Values:
         component = self._stage.components[task.component]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from trimtab.engine import ir, placeholders, support
+from trimtab.engine import ir, placeholders, texts
 from trimtab.engine.decode import whole
 from trimtab.engine.executor_io import TaskFolder, executor_input
 from trimtab.engine.outcome import Done, Outcome
@@ -20,13 +20,35 @@ if TYPE_CHECKING:
 
 
 def refuse_remote(pipeline: ir.Pipeline, parameters: Mapping[str, Any]) -> None:
-    """Raise PipelineRefused for an importer that takes its URI from a parameter which names another machine."""
-    found: list[str] = []
+    """Raise PipelineRefused for an importer whose URI is a parameter that names another machine or a relative path."""
+    _refuse(pipeline, [problem for who, uri, _ in _uris(pipeline, parameters) for problem in texts.elsewhere(who, uri)])
+
+
+def refuse_missing(pipeline: ir.Pipeline, parameters: Mapping[str, Any]) -> None:
+    """Raise PipelineRefused if there is nothing at the path of an importer that waits for no task which might write it.
+
+    To be asked on the machine that runs the pipeline.
+    """
+    asked = [(who, uri) for who, uri, task in _uris(pipeline, parameters) if not task.depends_on and not task.condition]
+    _refuse(pipeline, [problem for who, uri in asked for problem in texts.missing(who, uri)])
+
+
+def _uris(pipeline: ir.Pipeline, parameters: Mapping[str, Any]) -> Iterator[tuple[str, str, ir.Task]]:
+    """Who names which URI for which importer of the pipeline itself, as far as that is known before it runs."""
     for task in (pipeline.root.tasks or {}).values():
         executor = pipeline.executors.get(pipeline.components[task.component].executor, {})
+        if "importer" not in executor:
+            continue
         source = task.parameters.get("uri")
-        if "importer" in executor and source is not None and source.kind == "input":
-            found += support.remote(f"parameter {source.name}", str(parameters.get(source.name, "")))
+        if source is None:
+            yield f"task {task.name}", str(executor["importer"].get("artifactUri", {}).get("constant", "")), task
+        elif source.kind == "input":
+            yield f"parameter {source.name}", str(parameters.get(source.name, "")), task
+        elif source.kind == "constant":
+            yield f"task {task.name}", str(source.value), task
+
+
+def _refuse(pipeline: ir.Pipeline, found: list[str]) -> None:
     if found:
         raise PipelineRefused(f"{pipeline.name}: " + "; ".join(found))
 
@@ -69,7 +91,7 @@ def _imported(
     uri = placeholders.resolve(address["constant"], told, names) if "constant" in address else uri
     if not isinstance(uri, str) or not uri:
         raise ValueError("the importer got no URI")
-    for problem in support.remote("importer", uri):
+    for problem in texts.elsewhere("importer", uri):
         raise ValueError(problem)
     path = local_path(uri)
     if path is None or not path.exists():

@@ -6,6 +6,7 @@ import hashlib
 import re
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
+_PARAMETER = re.compile(r"inputs\.parameter_values\['(?:pipelinechannel--)?([^']*)'\]")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -25,5 +26,10 @@ def iteration(index: int) -> str:
 def run_id(key: str) -> str:
     """The id of the run of a key: the same key, the same run; readable as far as it may be."""
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    readable = _UNSAFE.sub("-", key)[:40].strip("-")
-    return f"{readable}-{digest}" if readable else digest
+    start = _UNSAFE.sub("-", key)[:40].strip("-")
+    return f"{start}-{digest}" if start else digest
+
+
+def readable(condition: str) -> str:
+    """A condition of the IR without the names that only the compiler knows."""
+    return _PARAMETER.sub(r"\1", condition)

@@ -56,14 +56,18 @@ def loosened(value: Any, kind: str) -> Any:
     return convert(value, kind)
 
 
-def from_text(text: str, kind: str) -> Any:
-    """The value of a `-p name=text`: text for strings, JSON for lists and dicts. Raises WrongTypeError."""
+def from_text(text: str, kind: str, *, optional: bool = False) -> Any:
+    """The value of a `-p name=text`: text for strings, JSON for lists and dicts; of optional ones `null` is None.
+
+    Raises WrongTypeError.
+    """
     if kind == "STRING":
         return text
     if kind == "BOOLEAN" and text.strip().lower() in _BOOLEANS:
         return _BOOLEANS[text.strip().lower()]
     try:
-        return convert(json.loads(text), kind)
+        found = json.loads(text)
+        return None if found is None and optional else convert(found, kind)
     except (json.JSONDecodeError, RecursionError):
         raise WrongTypeError(f"expected {_NAMES.get(kind, kind)}, found {_shown(text)}") from None
 

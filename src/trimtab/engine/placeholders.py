@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 _PLACEHOLDER = re.compile(r"\{\{\$(?:\.([^{}]*))?\}\}")
 _KEYED = re.compile(r"(inputs|outputs)\.(parameters|artifacts)\[(?:'([^']*)'|\"([^\"]*)\")\](.*)", re.DOTALL)
 _METADATA = re.compile(r"\.metadata(?:\[(?:'([^']*)'|\"([^\"]*)\")\])?")
+
+_ADDRESSES = (".uri", ".path", ".name")
+_OUTPUT_FILES = ("outputs.output_file", "outputMetadataUri")
 
 
 class PlaceholderError(ValueError):
@@ -44,6 +47,30 @@ class Names:
         return {**told, "workspace_path": self.workspace} if self.workspace else told
 
 
+_KNOWN = frozenset({*Names("", "", "", "", "", "", "somewhere").table(), *_OUTPUT_FILES})
+
+
+def unsupported(value: Any) -> Iterator[str]:
+    """Placeholders in texts that mean nothing here, whatever the run."""
+    if isinstance(value, str):
+        for found in _PLACEHOLDER.finditer(value):
+            name = found.group(1)
+            keyed = _KEYED.fullmatch(name or "")
+            if keyed:
+                rest, parameter = keyed.group(5), keyed.group(2) == "parameters"
+                known = not rest if parameter else rest in _ADDRESSES or _METADATA.fullmatch(rest) is not None
+            else:
+                known = name is None or name in _KNOWN
+            if not known:
+                yield found.group()
+    elif isinstance(value, Mapping):
+        for each in (*value.keys(), *value.values()):
+            yield from unsupported(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from unsupported(each)
+
+
 def resolve(value: Any, told: Mapping[str, Any], names: Names) -> Any:
     """`value` with every placeholder in its texts replaced; `told` is the executor input. Raises PlaceholderError."""
     if isinstance(value, str):
@@ -64,7 +91,7 @@ def _text(found: re.Match[str], told: Mapping[str, Any], names: Names) -> str:
     table = names.table()
     if name in table:
         return table[name]
-    if name in {"outputs.output_file", "outputMetadataUri"}:
+    if name in _OUTPUT_FILES:
         return str(told["outputs"]["outputFile"])
     keyed = _KEYED.fullmatch(name)
     if not keyed:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from trimtab.engine import parameters
 from trimtab.engine.execution import Execution, Options
-from trimtab.engine.importer import refuse_remote
+from trimtab.engine.importer import refuse_missing, refuse_remote
 from trimtab.engine.load import Loaded, load
 from trimtab.engine.naming import segment
 from trimtab.engine.outcome import Outcome
@@ -91,6 +91,7 @@ def prepare(store: RunStore, runs: Path, run_id: str, loaded: Loaded, given: Map
     """A new run; raises PipelineRefused before anything is started."""
     found = parameters.arguments(loaded.pipeline.root.inputs, given, pipeline=loaded.pipeline.name)
     refuse_remote(loaded.pipeline, found)
+    refuse_missing(loaded.pipeline, found)
     record = RunRecord(run_id, loaded.pipeline.name, "RUNNING", datetime.now(UTC), parameters=found, pid=os.getpid())
     return Run(store, runs, record, loaded)
 

@@ -44,8 +44,12 @@ class Stage(Protocol):
         """Record that a task was not run, or failed before it could be."""
         ...
 
-    def after(self, wait_seconds: float, event: Callable[[], None]) -> None:
-        """Do this later."""
+    def pause(self, place: Place, wait_seconds: float, go: Callable[[], None], stop: Callable[[], None]) -> None:
+        """Do `go` later, or `stop` at once when nothing more may start at this place."""
+        ...
+
+    def repeated(self, place: Place, state: str, attempt: int, reason: str) -> None:
+        """Record an attempt of a pipeline that is used as a component and has retries."""
         ...
 
     def stopped(self, place: Place) -> bool:

@@ -7,12 +7,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trimtab.engine import conditions, fields
+from trimtab.engine import conditions, fields, texts
 from trimtab.engine.executors import NotPythonError, python_program, requirements
 from trimtab.engine.selectors import SelectorError, check_selector
 
 _MOST_SHOWN = 20
-_REMOTE = ("gs://", "s3://", "minio://", "oci://", "http://", "https://", "hf://", "huggingface://")
 # Configuration of pods that changes where or how safely a task runs, but not what it computes.
 _PLACEMENT = {
     "nodeSelector",
@@ -74,33 +73,20 @@ def _shape(document: Mapping[str, Any]) -> Iterator[str]:
 def _executors(document: Mapping[str, Any]) -> Iterator[str]:
     for label, executor in document.get("deploymentSpec", {}).get("executors", {}).items():
         if "importer" in executor:
-            yield from _importer(label, executor["importer"])
+            yield from texts.importer(label, executor["importer"])
         elif "container" in executor:
             yield from _container(label, executor["container"])
         else:
             yield f"executor {label}: only container and importer executors are supported"
 
 
-def _importer(label: str, importer: Mapping[str, Any]) -> Iterator[str]:
-    uri = importer.get("artifactUri", {}).get("constant")
-    if isinstance(uri, str):
-        yield from remote(f"executor {label}", uri)
-    if importer.get("downloadToWorkspace"):
-        yield f"executor {label}: downloadToWorkspace is not supported here: the task reads the imported path itself"
-
-
-def remote(who: str, uri: str) -> Iterator[str]:
-    """A problem if the URI is on another machine."""
-    if uri.startswith(_REMOTE) or ("://" in uri and not uri.startswith("file://")):
-        yield f"{who}: {uri[:80]} is not on this machine: download it and import the local path instead"
-
-
 def _container(label: str, container: Mapping[str, Any]) -> Iterator[str]:
     try:
-        python_program(container)
+        program = python_program(container)
     except NotPythonError as error:
         yield f"executor {label} is {error}. Only lightweight Python components (@dsl.component) run here"
         return
+    yield from texts.placeholders(f"executor {label}", [program.arguments, dict(program.environment)])
     for text in requirements(container):
         lacking = _unsatisfied(text)
         if lacking:
@@ -141,9 +127,8 @@ def _components(document: Mapping[str, Any]) -> Iterator[str]:
         for task, spec in tasks.items():
             yield from _task(f"task {task} of {name}", spec, tasks, components)
             runs = components.get(spec.get("componentRef", {}).get("name"), {})
-            uri = spec.get("inputs", {}).get("parameters", {}).get("uri", {}).get("runtimeValue", {}).get("constant")
-            if "importer" in executors.get(runs.get("executorLabel"), {}) and isinstance(uri, str):
-                yield from remote(f"task {task} of {name}", uri)
+            if "importer" in executors.get(runs.get("executorLabel"), {}):
+                yield from texts.imported(f"task {task} of {name}", spec)
         yield from _circle(name, tasks)
     yield from _recursion(components)
 
@@ -172,6 +157,7 @@ def _task(
     if raw is not None and not _is_json_list(raw):
         yield f"{where}: the loop's items are no JSON list: {raw[:60]!r}"
     for name, source in spec.get("inputs", {}).get("parameters", {}).items():
+        yield from texts.placeholders(f"{where}: input {name}", source.get("runtimeValue", {}).get("constant"))
         kinds = {"taskOutputParameter", "runtimeValue", "componentInputParameter", "taskFinalStatus"} & set(source)
         if len(kinds) != 1:
             yield f"{where}: input {name} has {len(kinds)} sources, not one"
