@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from trimtab.adapters.runs.sql import SqlRuns
 from trimtab.adapters.sql import LEDGER_URL, ledger_engine, ledger_place
 from trimtab.adapters.turns.memory import MemoryTurns
 from trimtab.adapters.turns.sql import SqlTurns
+from trimtab.loop.audit import Learnt
 from trimtab.loop.home import Home
 from trimtab.loop.world import Turns, World
 from trimtab.ports.records import RecordReader, RecordWriter
@@ -38,6 +39,7 @@ __all__ = ["Ledger", "Turns"]
 
 _MOST_RUNS = 10_000
 _FLUSH_SECONDS = 5.0
+_ALWAYS = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,29 @@ def monitoring_runs(runs: RunStore, home: Home) -> list[tuple[RunRecord, str]]:
         for run in runs.runs(_MOST_RUNS)
         if run.pipeline == "monitoring-pipeline" and run.state == "SUCCEEDED"
     ]
+
+
+def learnt(runs: RunStore) -> list[Learnt]:
+    """What each training run that succeeded trained and judged on, as its split wrote it."""
+    import pandas as pd
+
+    found = []
+    for run in runs.runs(_MOST_RUNS):
+        if run.pipeline == "training-pipeline" and run.state == "SUCCEEDED":
+            tasks = runs.tasks(run.run_id)
+            parts = [pd.read_parquet(_artifact(tasks, name), columns=["_id"])["_id"] for name in ("train", "holdout")]
+            ids = [str(one) for part in parts for one in part]
+            found.append(Learnt(run.run_id, datetime.fromisoformat(str(run.parameters["as_of"])), ids))
+    return found
+
+
+def labels_arrived(world: World) -> Mapping[str, datetime]:
+    """When the first label of each id came."""
+    told = world.labels.read(*_ALWAYS)
+    arrived: dict[str, datetime] = {}
+    for id_, time in zip(told["id"].to_pylist(), told["time"].to_pylist(), strict=True):
+        arrived[id_] = min(time, arrived.get(id_, time))
+    return arrived
 
 
 def _kept(report: str, page: Path) -> str:

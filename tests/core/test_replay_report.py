@@ -14,9 +14,10 @@ import pytest
 from trimtab.dashboard.replay_report import render
 from trimtab.decisions.drift import ColumnDrift, DriftVerdict
 from trimtab.decisions.monitoring import MonitoringVerdict, RaisedAlarm
+from trimtab.loop.audit import early_decisions
 from trimtab.loop.monitored import monitoring_entry
 from trimtab.loop.replay import Record, lost_and_doubled
-from trimtab.loop.story import Story, labels_before_time
+from trimtab.loop.story import Story
 from trimtab.loop.traffic import Answer
 from trimtab.ports.runs import RunRecord
 from trimtab.ports.turns import Turn
@@ -63,7 +64,7 @@ _ROUTES = {"champion": "1", "candidate": None, "candidate_percent": 0, "mirror_p
 
 def _told() -> tuple[dict[str, Any], dict[str, Any]]:
     story = Story(document(), _frame(["a", "b", "a", "b"]), _record())
-    summary = story.summary(lost=0, duplicated=0, wall_seconds=12.34, peak_memory_mb=500.0)
+    summary = story.summary(lost=0, duplicated=0, early=3, wall_seconds=12.34, peak_memory_mb=500.0)
     return summary, story.tell(summary, [monitoring_entry(_monitoring(), "runs/m/report.html")], None)
 
 
@@ -83,6 +84,7 @@ def test_the_figures_are_those_of_the_arrays() -> None:
     years = [(year["year"], year["n"], year["accuracy"]) for year in summary["years"]]
     assert years == [(2020, 3, 1.0), (2021, 1, 0.0)]
     assert summary["predictions"] == 4
+    assert summary["labels_before_time"] == 3
 
 
 def test_a_regression_is_told_by_its_error() -> None:
@@ -91,7 +93,7 @@ def test_a_regression_is_told_by_its_error() -> None:
     record = Record(answers=_answers([11.0, 23.0]), frozen=_answers([15.0, None]), periods=_record().periods)
     story = Story(document("regression"), frame, record)
     assert story.value("loop", metric="mae") == pytest.approx(2.0)
-    summary = story.summary(0, 0, 1.0, 1.0)
+    summary = story.summary(0, 0, 0, 1.0, 1.0)
     assert "accuracy" not in summary
     assert summary["frozen"] is None, "it did not answer one of the rows"
 
@@ -99,7 +101,7 @@ def test_a_regression_is_told_by_its_error() -> None:
 def test_decisions_that_knew_a_label_too_early_are_counted() -> None:
     later = (T0 + 2 * DAY).isoformat()
     turns = [_turn(1, {"kind": "step", "labels_until": later}), _turn(3, {"kind": "step", "labels_until": later})]
-    assert labels_before_time(turns) == 1
+    assert early_decisions(turns) == 1
 
 
 def test_lost_and_doubled_answers_are_found() -> None:
@@ -146,6 +148,6 @@ def test_reports_are_linked() -> None:
 def test_a_replay_without_labels_or_promise_still_has_a_page() -> None:
     loop: ModelLoop = document()
     story = Story(loop, _frame(["a"]), Record(_answers(["a"]), _answers(["a"]), _record().periods[:1]))
-    summary = story.summary(0, 0, 1.0, 1.0)
+    summary = story.summary(0, 0, 0, 1.0, 1.0)
     assert summary["accuracy"] == 1.0
     assert "<h2>" in render(story.tell(summary, [], {"time": "2020-01", "text": "x"}))

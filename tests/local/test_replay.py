@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 from commands import csv, told, trimtab
+
+from trimtab import wiring
+from trimtab.cli.opening import opened
+from trimtab.loop.audit import early_rows, known_since
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 
@@ -34,6 +40,18 @@ def test_every_row_is_answered_once_over_http_and_no_label_is_seen_early(project
     assert summary["accuracy"] == summary["frozen_accuracy"] > 0.6
     assert summary["peak_memory_mb"] > 100
     assert [(year["year"], year["n"]) for year in summary["years"]] == [(2020, 120)]
+
+
+def test_the_audit_sees_the_rows_that_were_really_learnt_from(project: Path) -> None:
+    found = opened(project, None)
+    frame = wiring.history(found.document, found.path)
+    (learnt,) = wiring.learnt(wiring.ledger(found.document, found.home).runs)
+    delay = found.document.spec.data.label.delay
+    visible = int((frame["_time"] + delay <= learnt.as_of).sum())
+    assert len(learnt.ids) == visible > 500
+    assert early_rows([learnt], known_since(frame, delay, {})) == 0
+    leak = replace(learnt, as_of=learnt.as_of - timedelta(days=1))  # as if the run had been a day earlier
+    assert early_rows([leak], known_since(frame, delay, {})) == 24
 
 
 def test_the_report_stands_alone_and_links_the_monitoring_reports(project: Path) -> None:

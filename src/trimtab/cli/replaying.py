@@ -20,6 +20,7 @@ from trimtab.cli.show import REPLAY_REPORT, monitoring_entries
 from trimtab.dashboard.replay_report import render
 from trimtab.errors import Refused
 from trimtab.loop.accepted import remember
+from trimtab.loop.audit import early_decisions, early_rows, known_since
 from trimtab.loop.calendar import parse_day
 from trimtab.loop.forgetting import forget, may_forget
 from trimtab.loop.memory import PeakMemory
@@ -104,7 +105,9 @@ def _live_through(
     story = Story(found.document, replayed, record)
     logged = wiring.answers_logged(world, since, until + timedelta(days=1))
     lost, doubled = lost_and_doubled(record, logged, [str(id_) for id_ in replayed["_id"]])
-    summary = story.summary(lost, doubled, time.monotonic() - began, memory.peak_mb)
+    known = known_since(frame, found.document.spec.data.label.delay, wiring.labels_arrived(world))
+    early = early_decisions(record.turns) + early_rows(wiring.learnt(world.runs), known)
+    summary = story.summary(lost, doubled, early, time.monotonic() - began, memory.peak_mb)
     return summary, story.tell(summary, [*reversed(monitoring_entries(world.runs, found.home))], mark)
 
 

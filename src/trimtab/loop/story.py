@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from trimtab.loop.replay import Record, text_of
-from trimtab.ports.turns import Turn
 from trimtab.spec.document import ModelLoop
 from trimtab.stages import metrics
 
@@ -48,7 +47,9 @@ class Story:
             return None
         return float(metrics.value(metric or self._metric, truth, predicted))
 
-    def summary(self, lost: int, duplicated: int, wall_seconds: float, peak_memory_mb: float) -> dict[str, Any]:
+    def summary(
+        self, lost: int, duplicated: int, early: int, wall_seconds: float, peak_memory_mb: float
+    ) -> dict[str, Any]:
         """The figures that scripts rely on (demo-summary.json)."""
         kinds = [decision["kind"] for turn in self._record.turns for decision in turn.decisions]
         figures: dict[str, Any] = {
@@ -71,7 +72,7 @@ class Story:
             "promotions": sum(kind == "promote" for kind in kinds) - 1,
             "rollbacks": sum(kind == "roll-back" for kind in kinds),
             "rejections": sum(kind == "reject" for kind in kinds),
-            "labels_before_time": labels_before_time(self._record.turns),
+            "labels_before_time": early,
             "wall_seconds": round(wall_seconds, 1),
             "peak_memory_mb": round(peak_memory_mb, 1),
             "years": self._years(),
@@ -139,16 +140,6 @@ class Story:
                 caption = who if span == "all" else f"{who}, {span} {mark['time'] if mark else ''}"
                 parts.append({"caption": caption, "counts": counts_.to_numpy().astype(int).tolist()})
         return {"labels": labels, "parts": parts}
-
-
-def labels_before_time(turns: Sequence[Turn]) -> int:
-    """How many decisions rest on a label that became known after they were made: an audit, always 0."""
-    found = 0
-    for turn in turns:
-        for decision in turn.decisions:
-            until = decision.get("labels_until")
-            found += until is not None and datetime.fromisoformat(str(until)) > turn.time
-    return found
 
 
 def _decision(decision: Mapping[str, Any]) -> dict[str, Any]:
