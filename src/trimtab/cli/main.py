@@ -219,7 +219,7 @@ def promote(
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
-    """Make a version the champion now."""
+    """Give the candidate all requests now; a VERSION that was turned down is released from the start."""
     from trimtab.cli.steer import wish
 
     wish("promote", {"version": version} if version else {}, file, home, json)

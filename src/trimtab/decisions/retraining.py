@@ -44,6 +44,8 @@ def judge(spec: LoopSpec, state: LoopState, observed: Observed) -> RetrainDecisi
             return RetrainDecision(True, cause, f"Training starts: {cause.sentence}.", cause.evidence)
         if waiting is None:
             sentence = f"No training yet, though {cause.sentence}: {why}."
+            if code == "training":
+                sentence = f"The training run that is under way may answer this too: {cause.sentence}."
             waiting = RetrainDecision(False, cause, sentence, cause.evidence, code)
     return waiting or RetrainDecision(False, None, "Nothing calls for training.")
 

@@ -205,6 +205,8 @@ def _retrain(spec: LoopSpec, state: LoopState, observed: Observed) -> tuple[Loop
         cause=cause.key,
         labels_until=cause.labels_until,
     )
+    if found.why_not == "training":  # the run itself says what it is for
+        return state, (), ""
     if found.retrain:
         return training.launch(spec, state, observed, cause), (decision,), ""
     mark = f"{cause.key} {found.why_not}"

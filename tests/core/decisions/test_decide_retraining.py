@@ -12,6 +12,7 @@ from trimtab.decisions.observed import Estimate, FeatureDrift, Observed, Quality
 from trimtab.decisions.retraining import cleared, judge
 from trimtab.decisions.state import Handled, Training
 from trimtab.decisions.training import launch
+from trimtab.decisions.turn import decide
 from trimtab.spec.document import LoopSpec
 
 SPEC = spec()
@@ -89,7 +90,6 @@ BAD = at(quality=live(0.7, labels_until=LATER))
 @pytest.mark.parametrize(
     ("sections", "changes", "observed", "why_not"),
     [
-        ({}, {"training": Training("training-2", CAUSE, T0)}, BAD, "training"),
         ({}, {"release": shadowing()}, BAD, "release"),
         ({}, {"last_training": LATER - 6 * DAY}, BAD, "cooldown"),
         ({"retraining": {"budget": {"runs": 2, "per": "1y"}}}, {"retrainings": (T0, T0)}, BAD, "budget"),
@@ -107,6 +107,15 @@ def test_why_not_now(sections, changes, observed, why_not):
     found = judge(spec(**sections), replace(SERVING, **changes), observed)
     assert (found.retrain, found.why_not) == (False, why_not)
     assert found.sentence.startswith("No training yet, though accuracy is 0.7")
+
+
+def test_a_run_that_is_under_way_is_no_training_that_waits():
+    state = replace(SERVING, training=Training("training-2", CAUSE, T0))
+    found = judge(SPEC, state, BAD)
+    assert (found.retrain, found.why_not) == (False, "training")
+    assert found.sentence.startswith("The training run that is under way may answer this too: accuracy is 0.7")
+    hold = decide(SPEC, state, BAD).hold
+    assert hold == "The training run training-2 is under way: what it uses has drifted."
 
 
 @pytest.mark.parametrize(
