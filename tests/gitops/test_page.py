@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from charts import ROOT
+from charts import ROOT, helms
 
 from trimtab.adapters.delivery.gitops import GitDelivery
 from trimtab.adapters.git import Credentials
+from trimtab.adapters.servers.collector_deployment import address
+from trimtab.loop.home import Home
+from trimtab.operator.accepting import LoopObject
+from trimtab.operator.bare import BareSettings
 from trimtab.operator.following import from_environment
 from trimtab.ports.delivery import Served, Wanted, Why
 from trimtab.spec.read import check
@@ -37,11 +41,33 @@ def test_the_repository_of_the_page_takes_a_release(tmp_path: Path) -> None:
 
 
 def test_the_document_of_the_page_is_taken() -> None:
-    (text,) = _blocks("yaml")
+    text, _ = _blocks("yaml")
     document, problems = check(text.encode())
     assert not problems
     assert document is not None
     assert document.spec.release.delivery == "gitops"
+
+
+def test_with_the_values_of_the_page_servers_write_where_the_loop_reads() -> None:
+    charts = helms()
+    loop, values = (yaml.safe_load(text) for text in _blocks("yaml"))
+    about = LoopObject(loop["metadata"]["namespace"], loop["metadata"]["name"], "uid")
+    place = BareSettings(image="i", claim="trimtab", namespace=about.namespace).place(about)
+    flat = {f"predictionLog.{key}": value for key, value in values["predictionLog"].items()}
+    champion = {"champion.version": "1", "champion.uri": "s3://m/1", "champion.digest": f"sha256:{'a' * 64}"}
+    given = {**champion, **flat, "collector": values["collector"], "router": "envoy"}
+    (server,) = [
+        pod
+        for name, pod in charts.pod_specs(charts.rendered(charts.helms()[-1], "model-release", given))
+        if name.startswith("Deployment") and any("--log-dir" in text for text in pod["containers"][0].get("args", ()))
+    ]
+    (volume,) = [one for one in server["volumes"] if one["name"] == "log"]
+    (mount,) = [one for one in server["containers"][0]["volumeMounts"] if one["name"] == "log"]
+    assert volume["persistentVolumeClaim"]["claimName"] == place.claim
+    (option,) = [text for text in server["containers"][0]["args"] if text.startswith("--log-dir=")]
+    inside = Path(option.removeprefix("--log-dir=")).relative_to(mount["mountPath"])
+    assert place.root / mount["subPath"] / inside == Home(place.home).predictions
+    assert values["collector"] == address(place)
 
 
 def test_a_repository_secret_of_argo_cd_is_read(tmp_path: Path) -> None:

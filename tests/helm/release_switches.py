@@ -55,6 +55,7 @@ RELEASE: dict[str, Json] = {
     "account": {**CHAMPION, "serviceAccount.name": "reader"},
     "account's identity": {**CHAMPION, "serviceAccount.annotations": {"eks.amazonaws.com/role-arn": "arn"}},
     "log on a claim": {**CHAMPION, "predictionLog.claim": "logs"},
+    "log in a folder of a claim": {**CHAMPION, "predictionLog.claim": "disk", "predictionLog.path": "models/orders"},
     "log in the pod": {**CHAMPION, "predictionLog.size": "512Mi"},
     "torchserve, v2": {**CHAMPION, "runtime": "torchserve", "protocol": "v2"},
     "no network policy": {**SPLIT, "networkPolicy.enabled": False},
@@ -109,6 +110,8 @@ RELEASE: dict[str, Json] = {
 WRONG_RELEASE: list[tuple[Json, str]] = [
     ({}, "champion.version is empty"),
     ({"champion.version": "1"}, "champion.uri is empty"),
+    ({**CHAMPION, "predictionLog.path": "models/orders"}, "predictionLog.claim is empty: name the claim"),
+    ({**CHAMPION, "predictionLog.claim": "c", "predictionLog.path": "../x"}, "path"),
     ({"champion.version": "1", "champion.uri": "s3://m/1"}, "champion.digest is empty"),
     ({**CHAMPION, "champion.version": "V 1"}, "version"),
     ({**CHAMPION, "champion.uri": "/mnt/models"}, "uri"),

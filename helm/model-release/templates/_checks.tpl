@@ -45,6 +45,9 @@
 {{- if and $v.shadow.version $kserve -}}
 {{- fail (printf "shadow.version is %v, but the router %s cannot send copies (kserve/kserve issue 2978): choose the router envoy or gateway-api, or leave the shadow out" $v.shadow.version $v.router) -}}
 {{- end -}}
+{{- if and $v.predictionLog.path (not $v.predictionLog.claim) -}}
+{{- fail (printf "predictionLog.path is %s, a folder in a claim, but predictionLog.claim is empty: name the claim" $v.predictionLog.path) -}}
+{{- end -}}
 {{- if and $v.collector (not (include "model-release.ownPods" .)) -}}
 {{- fail (printf "collector is %s, but the router %s routes no labels: send them to the collector itself and leave `collector` empty, or choose the router envoy or gateway-api" $v.collector $v.router) -}}
 {{- end -}}

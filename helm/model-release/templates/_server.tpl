@@ -68,7 +68,7 @@ livenessProbe:
 {{- $runtime := include "model-release.runtime" . | fromJson -}}
 - {name: scratch, mountPath: /tmp}
 {{- if eq .Values.runtime "kserve" }}
-- {name: log, mountPath: /var/lib/trimtab}
+- {name: log, mountPath: /var/lib/trimtab{{ with .Values.predictionLog.path }}, subPath: {{ . | quote }}{{ end }}}
 {{- end }}
 {{- if $runtime.files }}
 - {name: runtime, mountPath: /etc/runtime, readOnly: true}
