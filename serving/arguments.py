@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 
+from trimtab import __version__
 from trimtab.serving.served import Served
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_TOLD = ("kserve", "mlserver", "nvidia-pytriton", "torchserve", "seldon-core", "scikit-learn", "numpy")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -40,8 +44,24 @@ def parser(module: str, environment: Mapping[str, str] | None = None) -> argpars
         "--when-full", choices=("refuse", "serve"), default="refuse", help="what to do when the log has no room"
     )
     made.add_argument("--no-scores", action="store_true", help="do not log scores")
+    made.add_argument("--about", action="version", version=about(), help="tell the versions of what serves, and end")
     made.add_argument("--accept-time-header", action="store_true", help="replay: requests carry their own time")
     return made
+
+
+def own_metrics(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The same, for a runtime that has a port of its own for /metrics."""
+    made.add_argument("--metrics-port", type=whole(0, 65535), default=0, help="port of /metrics; 0 turns it off")
+    return made
+
+
+def about() -> str:
+    """trimtab's version, and those of the runtime and of what reads a bundle."""
+    found = [f"trimtab {__version__}"]
+    for name in _TOLD:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{name} {metadata.version(name)}")
+    return ", ".join(found)
 
 
 def parse(made: argparse.ArgumentParser, given: list[str]) -> argparse.Namespace:

@@ -19,7 +19,6 @@ from mlserver.settings import ModelParameters
 
 from trimtab.errors import TrimtabError
 from trimtab.serving import arguments
-from trimtab.serving.arguments import whole
 from trimtab.serving.asked import REQUEST_ID
 from trimtab.serving.body_limit import BodyLimit
 from trimtab.serving.mlserver.model import BundleModel
@@ -94,8 +93,7 @@ async def serve(given: Namespace) -> bool:
 
 def main(given: list[str]) -> int:
     """Verify, load, serve; returns the exit code: 0 after a stop, 2 with a sentence for what cannot be served."""
-    parser = arguments.parser(MODULE, os.environ)
-    parser.add_argument("--metrics-port", type=whole(0, 65535), default=0, help="port of /metrics; 0 turns it off")
+    parser = arguments.own_metrics(arguments.parser(MODULE, os.environ))
     parsed = arguments.parse(parser, given)
     served = arguments.served(parsed)
     try:

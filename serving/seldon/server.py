@@ -16,7 +16,6 @@ from seldon_core.flask_utils import SeldonMicroserviceException
 
 from trimtab.errors import TrimtabError
 from trimtab.serving import arguments
-from trimtab.serving.arguments import whole
 from trimtab.serving.served import load
 
 MODULE = "trimtab.serving.seldon.server"
@@ -83,8 +82,7 @@ def main(given: list[str]) -> int:
     """Verify, load, serve; returns 2 with a sentence for what cannot be served."""
     # the chart and Seldon's operator say the port so
     given = [*_port_of(os.environ), *given]
-    parser = arguments.parser(MODULE, os.environ)
-    parser.add_argument("--metrics-port", type=whole(0, 65535), default=0, help="port of /metrics; 0 turns it off")
+    parser = arguments.own_metrics(arguments.parser(MODULE, os.environ))
     parsed = arguments.parse(parser, given)
     if parsed.grpc_port:
         parser.error("--grpc-port: Seldon's wrapper serves REST only here")

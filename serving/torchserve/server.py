@@ -15,7 +15,6 @@ from pathlib import Path
 
 from trimtab.errors import TrimtabError
 from trimtab.serving import arguments
-from trimtab.serving.arguments import whole
 from trimtab.serving.served import Served
 from trimtab.serving.starting import Program, become
 from trimtab.serving.torchserve import store
@@ -56,8 +55,7 @@ def program(given: Namespace, served: Served, _predictor: Predictor, folder: Pat
 
 def main(given: list[str]) -> int:
     """Become TorchServe; returns 2, with a sentence, for what cannot be served."""
-    parser = arguments.parser(MODULE, os.environ)
-    parser.add_argument("--metrics-port", type=whole(0, 65535), default=0, help="port of /metrics; 0 turns it off")
+    parser = arguments.own_metrics(arguments.parser(MODULE, os.environ))
     return become(parser, given, program)
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from trimtab.errors import TrimtabError
 from trimtab.serving import arguments
-from trimtab.serving.arguments import whole
 from trimtab.serving.asked import ATTEMPT, REQUEST_ID, SHADOW, VIRTUAL_TIME
 from trimtab.serving.served import Served
 from trimtab.serving.signature import inputs, outputs
@@ -75,8 +74,7 @@ def _wheel() -> tuple[Path, list[str]]:
 def main(given: list[str]) -> int:
     """Become tritonserver; returns 2, with a sentence, for what cannot be served."""
     numpy2_pickles.accept()
-    parser = arguments.parser(MODULE, os.environ)
-    parser.add_argument("--metrics-port", type=whole(0, 65535), default=0, help="port of /metrics; 0 turns it off")
+    parser = arguments.own_metrics(arguments.parser(MODULE, os.environ))
     return become(parser, given, program)
 
 
