@@ -6,6 +6,7 @@ from kfp import dsl
 
 from trimtab.components.monitor import monitor
 from trimtab.components.report import report
+from trimtab.pipelines.stores import with_stores
 
 
 @dsl.pipeline(name="monitoring-pipeline", description="Compare a window of traffic with the champion's training data.")
@@ -48,6 +49,8 @@ def monitoring_pipeline(
     )
     watched.set_caching_options(False)  # the logs grow
     with dsl.If(report_as != "", name="asked-to-report"):
-        report(key=report_as, tracking_uri=tracking_uri, verdict=watched.outputs["Output"]).set_caching_options(False)
+        told = report(key=report_as, tracking_uri=tracking_uri, verdict=watched.outputs["Output"])
+        told.set_caching_options(False)
+        with_stores(watched, told)
     outputs = NamedTuple("Outputs", verdict=str)
     return outputs(verdict=watched.outputs["Output"])

@@ -12,6 +12,7 @@ from trimtab.components.report import report
 from trimtab.components.split import split
 from trimtab.components.train import train
 from trimtab.components.validate import validate
+from trimtab.pipelines.stores import with_stores
 
 
 @dsl.pipeline(name="training-pipeline", description="Train, judge and register one version of a ModelLoop's model.")
@@ -67,8 +68,9 @@ def training_pipeline(
         bundle=judged.outputs["bundle"],
     )
     stored.set_caching_options(False)  # it writes to the registry: never skipped
+    with_stores(rows, checked, parts, columns, fitted, judged, stored)
     with dsl.If(report_as != "", name="asked-to-report"):
-        report(
+        told = report(
             key=report_as,
             tracking_uri=tracking_uri,
             verdict=judged.outputs["verdict"],
@@ -76,7 +78,9 @@ def training_pipeline(
             digest=judged.outputs["digest"],
             bundle=stored.outputs["bundle_path"],
             evidence=judged.outputs["evidence"],
-        ).set_caching_options(False)
+        )
+        told.set_caching_options(False)
+        with_stores(told)
     outputs = NamedTuple("Outputs", version=str, digest=str, bundle=str, verdict=str, evidence=str)
     return outputs(
         version=stored.outputs["version"],

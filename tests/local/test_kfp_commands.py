@@ -53,7 +53,7 @@ def test_submit_sends_the_compiled_file_and_the_whole_document(loop: Path, capsy
         submit(loop, Server(api.url + "/"), "", as_json=True)
     run = api.runs["run-1"]
     (version,) = api.versions.values()
-    sent = yaml.safe_load((wiring.pipelines_folder() / "training-pipeline.yaml").read_text())
+    sent = next(yaml.safe_load_all((wiring.pipelines_folder() / "training-pipeline.yaml").read_text()))
     assert version["pipeline_spec"] == sent
     assert {one["pipeline_version_reference"]["pipeline_version_id"] for one in api.runs.values()} == {
         version["pipeline_version_id"]

@@ -25,6 +25,7 @@ _PLACEMENT = {
     "securityContext",
 }
 _TIMEOUT = "activeDeadlineSeconds"
+_SECRETS = "secretAsEnv"  # an optional one need not be there
 
 
 def problems(document: Mapping[str, Any], platform: Mapping[str, Any]) -> list[str]:
@@ -226,4 +227,6 @@ def _platform(platform: Mapping[str, Any]) -> Iterator[str]:
             yield f"platform {name}: only kubernetes' configuration is read here"
     for label, config in _kubernetes(platform).items():
         for key in sorted(set(config) - _PLACEMENT - {_TIMEOUT}):
+            if key == _SECRETS and all(secret.get("optional") for secret in config[key]):
+                continue  # as in a namespace without such a secret
             yield f"executor {label}: {key} needs a Kubernetes cluster; here, give the task parameters or artifacts"
