@@ -151,7 +151,6 @@ WRONG_TRIMTAB: list[tuple[Json, str]] = [
     ({"kserve.storageUri": "/models"}, "storageUri"),
     (_without(KUBEFLOW, "pipelines.url"), "pipelines.url is empty: give the URL of KFP's API"),
     (_without(KUBEFLOW, "stores.trackingUri"), "stores.trackingUri is empty: give the URL of an MLflow server"),
-    (_without(KUBEFLOW, "stores.artifacts"), "stores.artifacts is empty: give the place of bundles"),
     (_without(KUBEFLOW, "stores.records"), "stores.records is empty: give the place of the logs"),
     ({"pipelines.url": "http://kfp"}, "choose pipelines.kind kubeflow, or leave them out"),
     ({"stores.records": "gs://bucket"}, "records"),

@@ -24,9 +24,9 @@
 {{- if not $v.pipelines.url -}}
 {{- fail "pipelines.kind is kubeflow, but pipelines.url is empty: give the URL of KFP's API, such as http://ml-pipeline.kubeflow.svc:8888" -}}
 {{- end -}}
-{{- range $name := list "trackingUri" "artifacts" "records" -}}
+{{- range $name := list "trackingUri" "records" -}}
 {{- if not (index $v.stores $name) -}}
-{{- fail (printf "pipelines.kind is kubeflow, whose pods do not see the volume, but stores.%s is empty: give %s, or choose pipelines.kind job" $name (get (dict "trackingUri" "the URL of an MLflow server" "artifacts" "the place of bundles, such as s3://bucket/models" "records" "the place of the logs, such as s3://bucket/logs") $name)) -}}
+{{- fail (printf "pipelines.kind is kubeflow, whose pods do not see the volume, but stores.%s is empty: give %s, or choose pipelines.kind job" $name (get (dict "trackingUri" "the URL of an MLflow server" "records" "the place of the logs, such as s3://bucket/logs") $name)) -}}
 {{- end -}}
 {{- end -}}
 {{- else if or $v.pipelines.url $v.pipelines.namespace $v.pipelines.serviceAccount -}}
