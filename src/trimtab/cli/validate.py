@@ -9,17 +9,29 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from trimtab.errors import DocumentRefused
+from trimtab.errors import DocumentRefused, Refused
+from trimtab.loop.home import find_document
 from trimtab.spec.document import ModelLoop
+from trimtab.spec.explain import Finding
 from trimtab.spec.problems import Problem
-from trimtab.spec.read import load, problems, source_lines
+from trimtab.spec.read import load, placed, problems, source_lines
 
 _PASSWORD = re.compile(r"(://[^@:\s]{0,200}:|[?&;](?:password|passwd|pwd|token|secret)=)([^@&;\s'\"]{1,200})")
 
 
+def validate_found(given: Path | None, as_json: bool) -> None:
+    """Validate the file, or the nearest loop.yaml; that there is none is said in a list too where one is wanted."""
+    try:
+        validate(find_document(given, Path.cwd()), as_json)
+    except Refused as error:
+        if as_json:
+            print(json.dumps([Problem(0, 0, "", str(error)).to_json()], indent=2))
+        raise
+
+
 def validate(path: Path, as_json: bool) -> None:
     """Print every problem with the line it is in; exit code 2 if there is one."""
-    found = problems(path)
+    found = problems(path) or _training(path, load(path))
     if as_json:
         print(json.dumps([problem.to_json() for problem in found], indent=2))
     elif found:
@@ -28,6 +40,27 @@ def validate(path: Path, as_json: bool) -> None:
         _praise(path, load(path))
     if found:
         raise SystemExit(DocumentRefused.exit_code)
+
+
+def _training(path: Path, loop: ModelLoop) -> tuple[Problem, ...]:
+    """What scikit-learn would refuse of `training`; it is asked only where the document says something of its own."""
+    training = loop.spec.training
+    if training.estimator is None and not training.parameters and training.imbalance == "none":
+        return ()
+    from trimtab.stages.training_settings import faults
+
+    found = [
+        Finding(
+            ("spec", "training", *fault.key),
+            fault.message,
+            fault.found,
+            fault.expected,
+            fault.suggestion,
+            of_key=not fault.found,
+        )
+        for fault in faults(training, loop.spec.scope.problem)
+    ]
+    return placed(path, found)
 
 
 def _show(path: Path, found: tuple[Problem, ...]) -> None:

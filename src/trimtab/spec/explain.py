@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -83,7 +83,8 @@ def _real(detail: ErrorDetails, value: Any) -> Loc:
 
 def _finding(detail: ErrorDetails, loc: Loc) -> Finding:
     if detail["type"] == "missing":
-        return Finding(loc, "a key that must be there is missing", expected=_meaning(loc), of_key=True, missing=True)
+        expected = _only_values(loc) or _meaning(loc)
+        return Finding(loc, "a key that must be there is missing", expected=expected, of_key=True, missing=True)
     if detail["type"] == "extra_forbidden":
         return _unknown_key(loc)
     return _wrong_value(detail, loc)
@@ -120,7 +121,7 @@ def _unknown_key(loc: Loc) -> Finding:
     near = _FORMER.get(name, "") if _FORMER.get(name) in known else nearest(name, known)
     if near:
         return Finding(loc, "unknown key", suggestion=near, of_key=True)
-    elsewhere = [path for path, leaf in _every_key() if nearest(name, [leaf]) == leaf]
+    elsewhere = list(dict.fromkeys(path for path, leaf in _every_key() if nearest(name, [leaf]) == leaf))
     if elsewhere:
         return Finding(loc, "unknown key here", expected=f"it in {' or '.join(elsewhere[:2])}", of_key=True)
     return Finding(loc, "unknown key", expected=f"one of {', '.join(known)}" if known else "", of_key=True)
@@ -137,6 +138,15 @@ def _meaning(loc: Loc) -> str:
     for name, field in (model.model_fields if model is not None else {}).items():
         if (field.alias or name) == loc[-1]:
             return (field.description or "").rstrip(".")
+    return ""
+
+
+def _only_values(loc: Loc) -> str:
+    """The values that a key may have where those can be counted, such as `apiVersion`."""
+    model = _model_at(loc[:-1])
+    for name, field in (model.model_fields if model is not None else {}).items():
+        if (field.alias or name) == loc[-1] and get_origin(field.annotation) is Literal:
+            return " or ".join(f"`{loc[-1]}: {one}`" for one in get_args(field.annotation))
     return ""
 
 

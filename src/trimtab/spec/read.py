@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from trimtab.errors import DocumentRefused
-from trimtab.spec import tree
-from trimtab.spec.document import API_VERSION, KIND, ModelLoop
+from trimtab.spec import followups, tree
+from trimtab.spec.document import ModelLoop
 from trimtab.spec.explain import MOST_EXPLAINED, Finding, explain
 from trimtab.spec.problems import Loc, Problem, dotted, refused
 from trimtab.spec.rules import contradictions
 from trimtab.spec.tree import Tree, Unreadable
 
 MOST_PROBLEMS = 100
-_PROBLEM = ("spec", "scope", "problem")
 _FREE = ("spec", "training", "parameters")  # here nothing (null) is a value that an estimator may want
 _ESCAPES = {
     chr(code).encode(): b"\\u%04x" % code for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF)
@@ -54,7 +53,10 @@ def check(content: bytes) -> tuple[ModelLoop | None, tuple[Problem, ...]]:
     if loop is not None:
         findings = _contradictions(loop)
     else:
-        findings += _contradictions_of_the_rest(value, findings)
+        findings = followups.said_once(value, found.value, findings)
+        rest, _ = _validated(followups.rest(value, findings))
+        if rest is not None:
+            findings += [one for one in _contradictions(rest) if not followups.follows(one, value, findings)]
     placed = tuple(sorted({_placed(finding, found) for finding in findings}))
     return (None if placed else loop), _bounded(placed)
 
@@ -122,30 +124,10 @@ def _given(value: Any, loc: Loc = ()) -> Any:
     return value
 
 
-def _without(value: Any, wrong: set[Loc], loc: Loc = ()) -> Any:
-    """A copy that leaves out what is wrong, so that the rest can be checked too."""
-    if isinstance(value, dict):
-        return {
-            name: _without(child, wrong, (*loc, name)) for name, child in value.items() if (*loc, name) not in wrong
-        }
-    if isinstance(value, list):
-        return [
-            _without(child, wrong, (*loc, index)) for index, child in enumerate(value) if (*loc, index) not in wrong
-        ]
-    return value
-
-
-def _contradictions_of_the_rest(value: Any, findings: list[Finding]) -> list[Finding]:
-    """What contradicts in the parts that are right, as far as they can stand alone."""
-    rest = _without(value, {finding.loc for finding in findings if not finding.missing})
-    likely = next((one.suggestion for one in findings if one.loc == _PROBLEM), "") or "classification"
-    if isinstance(rest, dict):
-        rest |= {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "stand-in"}}
-        spec = rest.get("spec")
-        if isinstance(spec, dict) and isinstance(spec.get("scope", {}), dict):
-            spec["scope"] = {"problem": likely, **spec.get("scope", {})}
-    loop, _ = _validated(rest)
-    return [] if loop is None else _contradictions(loop)
+def placed(path: Path, findings: Iterable[Finding]) -> tuple[Problem, ...]:
+    """Findings of somebody else on a file that can be read, with their lines."""
+    found = tree.read(_as_yaml(_content(path)))
+    return tuple(sorted({_placed(finding, found) for finding in findings}))
 
 
 def _placed(finding: Finding, found: Tree) -> Problem:

@@ -16,7 +16,10 @@ from typing import Any
 
 import yaml
 
-from trimtab.spec.problems import Loc, Problem, dotted, shown
+from trimtab.spec.problems import Loc, dotted, shown
+from trimtab.spec.syntax import Place, Unreadable, syntax_error
+
+__all__ = ["Place", "Tree", "Unreadable", "read"]
 
 LARGEST_BYTES = 1024 * 1024
 MOST_VALUES = 20_000
@@ -30,14 +33,6 @@ _ENDLESS = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NOTHING = ("", "~", "null", "Null", "NULL")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where something begins; both count from 1."""
-
-    line: int
-    column: int
 
 
 @dataclass
@@ -57,14 +52,6 @@ class Tree:
         return Place(1, 1)
 
 
-class Unreadable(Exception):
-    """The text cannot be made a tree."""
-
-    def __init__(self, place: Place, message: str, **more: str) -> None:
-        super().__init__(message)
-        self.problem = Problem(place.line, place.column, more.pop("path", ""), message, **more)
-
-
 @dataclass
 class _Node:
     place: Place
@@ -79,7 +66,7 @@ def read(content: bytes) -> Tree:
     try:
         root = _compose(text)
     except yaml.YAMLError as error:
-        raise _explained(error, text) from error
+        raise syntax_error(error, text) from error
     if root is None:
         raise Unreadable(Place(1, 1), "the file is empty", expected="a ModelLoop document; make one with: trimtab init")
     tree = Tree()
@@ -228,18 +215,3 @@ def _scalar(text: str, place: Place, loc: Loc) -> Any:
             place, f"the number {shown(text)} is too large", expected="quotes around text", path=dotted(loc)
         )
     return number
-
-
-def _explained(error: yaml.YAMLError, text: str) -> Unreadable:
-    mark = getattr(error, "problem_mark", None)
-    said = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
-    lines = text.split("\n")
-    if mark is None:
-        return Unreadable(Place(1, 1), f"not YAML: {said}")
-    place = Place(min(mark.line, len(lines) - 1) + 1, mark.column + 1)
-    before = lines[place.line - 1]
-    if "\t" in before[: mark.column + 1]:
-        return Unreadable(
-            Place(place.line, before.index("\t") + 1), "a tab", expected="spaces: YAML allows no tabs here"
-        )
-    return Unreadable(place, f"not YAML: {said}", expected="two spaces a level, `key: value`")

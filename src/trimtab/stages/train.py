@@ -100,7 +100,7 @@ def make(training: Training, problem: Problem) -> Any:
     default, parameters = _DEFAULTS[problem]
     name = training.estimator or default
     given = {**({} if training.estimator else parameters), **training.parameters}
-    kind = _class(name, problem)
+    kind = estimator_class(name, problem)
     accepted = [one for one in inspect.signature(kind.__init__).parameters if one != "self"]
     for parameter in given:
         if parameter not in accepted:
@@ -130,7 +130,13 @@ def takes_missing(estimator: Any) -> bool:
     return bool(get_tags(estimator).input_tags.allow_nan)
 
 
-def _class(name: str, problem: Problem) -> type[Any]:
+def default(problem: Problem) -> str:
+    """The estimator that trains when none is named."""
+    return _DEFAULTS[problem][0]
+
+
+def estimator_class(name: str, problem: Problem) -> type[Any]:
+    """The estimator of this name; raises Refused with the nearest right name."""
     for module in _MODULES:
         found = getattr(import_module(f"sklearn.{module}"), name, None)
         if _suits(found, module, problem):

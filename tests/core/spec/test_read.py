@@ -144,7 +144,7 @@ def test_one_problem_is_placed_and_explained(text: str, line: int, path: str, sa
         (b"a: 1\na: 2\n", 2, "stands twice"),
         (b"a: 1\n---\nb: 2\n", 2, "second document"),
         (b"a:\n\tb: 1\n", 2, "tab"),
-        (b"a: [1, 2\n", 2, "not YAML"),
+        (b"a: [1, 2\n", 1, "`[` is opened here"),
         (b"a: \xff\n", 1, "not UTF-8"),
         (b"a: \x00\n", 1, "control character"),
         (b"a: !!python/object/apply:os.system [ls]\n", 1, "tag"),

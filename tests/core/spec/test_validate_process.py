@@ -43,6 +43,9 @@ def test_a_missing_file_ends_with_2_and_a_sentence(tmp_path: Path, arguments: li
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
     assert ended.stderr.startswith("trimtab: ")
+    if "--json" in arguments:
+        (told,) = json.loads(ended.stdout)
+        assert "no such file" in told["message"]
 
 
 def test_what_is_shown_moves_no_cursor_and_tells_no_password(tmp_path: Path) -> None:
