@@ -116,6 +116,15 @@ class TestKubeflow(PipelineRunnerSuite):
         assert dict(runner.look("a").output) == {"Output": 8}
 
 
+def test_a_version_that_somebody_deleted_in_kfp_is_uploaded_again(kfp: Kfp) -> None:
+    runner = kfp.runner()
+    runner.start(RunRequest("a", kfp.path("double"), {"x": 1}))
+    kfp.api.versions.clear()
+    kfp.api.pipelines.clear()
+    runner.start(RunRequest("b", kfp.path("double"), {"x": 1}))
+    assert (len(kfp.api.runs), len(kfp.api.versions), len(kfp.api.pipelines)) == (2, 1, 1)
+
+
 def test_one_content_is_uploaded_once_by_any_number_of_operators(kfp: Kfp) -> None:
     for number, runner in enumerate([kfp.runner(), kfp.runner()]):
         for key in ("a", "b"):

@@ -77,6 +77,8 @@ class KfpApi(JsonServer):
             case "GET", []:
                 found = _page("runs", _named(self._those(self.runs, query), query), query)
                 return 400 if self._homeless(query) else found
+            case "POST", [] if self._nameless(body):
+                found = 404  # "Failed to create a run as the pipeline version was not found"
             case "POST", []:
                 found = _made(self.runs, "run_id", {"state": "PENDING", **body, **self._home(body)})
                 self.on_run(found)
@@ -86,6 +88,11 @@ class KfpApi(JsonServer):
                 self.runs[run_id.removesuffix(":terminate")]["state"] = "CANCELING"
                 found = {}
         return found
+
+    def _nameless(self, body: Any) -> bool:
+        """Whether the run names a pipeline version that is not here (any more)."""
+        named = (body.get("pipeline_version_reference") or {}).get("pipeline_version_id")
+        return named is not None and named not in self.versions
 
     def _of_recurring_runs(self, method: str, parts: list[str], query: Query, body: Any) -> Any:
         those, found = self.recurring_runs, None

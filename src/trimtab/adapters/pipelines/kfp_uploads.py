@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +46,19 @@ def read(path: Path) -> Compiled:
     return Compiled(str(name), content, frozenset(inputs), frozenset(outputs))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Uploads:
-    """What is known to be in KFP. Names are unique there, so two that upload at once end up with the same version."""
+    """What is in KFP, asked for each time: a person may delete a version there.
+
+    Names are unique there, so two that upload at once end up with the same version.
+    """
 
     client: KfpClient
-    _known: dict[str, Json] = field(default_factory=dict)
 
     def reference(self, compiled: Compiled) -> Json:
         """The pipeline's version as a run names it, uploaded if it is not there; raises KfpError, PipelineRefused."""
-        if compiled.digest not in self._known:
-            pipeline = self._pipeline(compiled.name)
-            version = self._version(pipeline, compiled)
-            self._known[compiled.digest] = {"pipeline_id": pipeline, "pipeline_version_id": version}
-        return dict(self._known[compiled.digest])
+        pipeline = self._pipeline(compiled.name)
+        return {"pipeline_id": pipeline, "pipeline_version_id": self._version(pipeline, compiled)}
 
     def _pipeline(self, name: str) -> str:
         space = self.client.space
