@@ -86,10 +86,9 @@ def init(
 @app.command(rich_help_panel=_LIFE)
 def validate(file: File = None, json: Json = False) -> None:
     """Check a loop.yaml: every problem with its line, what was found and what was expected."""
-    from trimtab.cli.validate import validate as check
-    from trimtab.loop.home import find_document
+    from trimtab.cli.validate import validate_found
 
-    check(find_document(file, Path.cwd()), json)
+    validate_found(file, json)
 
 
 @app.command(rich_help_panel=_LIFE)
