@@ -263,7 +263,7 @@ def _world(
     return World(
         turns=kept.turns,
         runs=kept.runs,
-        runner=LocalRunner(kept.runs, home.runs, observer=observer),
+        runner=LocalRunner(kept.runs, home.runs, observer=observer, begin_in=path.parent),
         servers=servers,
         router=router,
         collector=collector,

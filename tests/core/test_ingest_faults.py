@@ -156,7 +156,7 @@ def test_parquet_that_is_not_or_holds_lists(tmp_path: Path) -> None:
         ({"query": "select 1", "url": "postgresql://127.0.0.1/x?password=s3cret"}, "a password has no place"),
         ({"query": "select 1", "url": "not a url"}, "no database URL"),
         ({"query": "select 1", "url": "nosuch://x"}, "knows no database 'nosuch'"),
-        ({"query": "select 1", "url_env": "TRIMTAB_TEST_UNSET"}, "TRIMTAB_TEST_UNSET is not set"),
+        ({"query": "select 1", "url_env": "STORE_UNSET"}, "STORE_UNSET is not set"),
         ({"query": "select 1", "url": "sqlite:///none.db"}, "no SQLite database 'none.db'"),
         ({"query": "select 1", "url": "duckdb:///none.db"}, "no DuckDB database 'none.db'"),
         ({"query": "selct 1"}, "DuckDB says: Parser Error"),

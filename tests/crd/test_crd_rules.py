@@ -57,6 +57,7 @@ BROKEN = [
     (_source("encoding: utf-8"), "exactly one of path and query"),
     (_source("query: q, format: csv"), "format goes with path"),
     (_source("path: a.csv, urlEnv: X"), "urlEnv goes with query"),
+    (_source("query: q, urlEnv: AWS_SECRET_ACCESS_KEY"), "must not name a variable of trimtab"),
     (_source("path: a.csv, url: 'duckdb:///x.db'"), "url goes with query"),
     (_source("query: q, url: 'x://h', urlEnv: A"), "not both"),
     (_source("query: q, url: 'postgresql://u:p/w@h/d'"), "password"),

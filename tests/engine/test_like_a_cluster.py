@@ -2,13 +2,19 @@
 
 # ruff: noqa: PTH123
 
+import contextlib
 import re
+import time
 from pathlib import Path
 
 import pytest
 from kfp import dsl
 from laboratory import Laboratory
 from parts import IMAGE, fail_until, read, say
+
+from trimtab.adapters.pipelines.local import LocalRunner
+from trimtab.adapters.runs.memory import MemoryRuns
+from trimtab.ports.pipelines import RunRequest
 
 
 def test_an_importer_may_wait_for_who_writes_the_file(lab: Laboratory, tmp_path: Path) -> None:
@@ -117,3 +123,25 @@ def test_a_retried_pipeline_counts_its_attempts_and_keeps_what_they_said(lab: La
         ("SUCCEEDED", 3),
     ]
     assert "tried again after 0 s" in seen[1][2]
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def whereabouts() -> str:
+    import os
+
+    return os.getcwd()  # noqa: PTH109
+
+
+def test_tasks_begin_in_the_folder_that_the_loop_counts_its_paths_from(lab: Laboratory, tmp_path: Path) -> None:
+    @dsl.pipeline(name="where-pipeline")
+    def pipeline() -> str:
+        return whereabouts().output
+
+    (tmp_path / "loop").mkdir()
+    with contextlib.closing(LocalRunner(MemoryRuns(), lab.runs, begin_in=tmp_path / "loop")) as runner:
+        runner.start(RunRequest("where", str(lab.compile(pipeline)), {}))
+        give_up = time.monotonic() + 60
+        while (view := runner.look("where")) is None or view.state == "RUNNING":
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+    assert view.output == {"Output": str(tmp_path / "loop")}

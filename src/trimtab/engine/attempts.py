@@ -135,8 +135,8 @@ class TaskRun:
         environment = {
             name: placeholders.resolve(text, told, names) for name, text in self._program.environment.items()
         }
-        preload = modules_of(self._program.source)
-        return Job(program, self._program.source, tuple(arguments), environment, folder.log, Path.cwd(), preload)
+        preload, where = modules_of(self._program.source), self._run.options.folder or Path.cwd()
+        return Job(program, self._program.source, tuple(arguments), environment, folder.log, where, preload)
 
     def _overdue(self, number: int) -> None:
         if self._job and self._record.attempt == number:

@@ -28,11 +28,15 @@ Observer = Callable[[TaskRecord], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is run: tasks at once, whether cached results may be used, who is told of every change of a task."""
+    """How a run is run: tasks at once, whether cached results may be used, who is told of every change of a task.
+
+    `folder` is where tasks begin; default: the folder of this process.
+    """
 
     jobs: int
     cache: bool = True
     observer: Observer | None = None
+    folder: Path | None = None
 
 
 class Execution(Stage):

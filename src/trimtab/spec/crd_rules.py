@@ -65,6 +65,10 @@ _SOURCE: tuple[Rule, ...] = (
     ),
     ("!has(self.format) || has(self.path)", "format goes with path only"),
     ("!has(self.urlEnv) || has(self.query)", "urlEnv goes with query only"),
+    (
+        "!has(self.urlEnv) || !self.urlEnv.matches('^(TRIMTAB|AWS|MLFLOW)_')",
+        "urlEnv must not name a variable of trimtab and its stores (TRIMTAB_*, AWS_*, MLFLOW_*)",
+    ),
     ("!has(self.url) || self.url == 'duckdb://' || has(self.query)", "url goes with query only"),
     ("!has(self.url) || self.url == 'duckdb://' || !has(self.urlEnv)", "give url or urlEnv, not both"),
     (

@@ -17,6 +17,7 @@ _SECRET = re.compile(r"[?&;](password|passwd|pwd|token|secret)=[^&;]", re.IGNORE
 _BUCKET_WITH_SECRET = re.compile(r"s3://[^/]*@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9_+.-]*://")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NOT_THEIRS = ("TRIMTAB_", "AWS_", "MLFLOW_")  # a document must not have their values sent anywhere
 _NO_SOURCE_URL = Source().url
 
 
@@ -78,6 +79,9 @@ def _url(source: Source, loc: Loc) -> Iterator[Finding]:
         yield Finding((*loc, "url"), "both `url` and `urlEnv` are given", expected="one of them", of_key=True)
     if source.url_env is not None and not _VARIABLE.fullmatch(source.url_env):
         yield Finding((*loc, "urlEnv"), "no environment variable has this name", shown(source.url_env))
+    elif source.url_env is not None and source.url_env.startswith(_NOT_THEIRS):
+        expected = f"a variable of your own, none of {', '.join(f'{one}*' for one in _NOT_THEIRS)}"
+        yield Finding((*loc, "urlEnv"), "a variable of trimtab and its stores", shown(source.url_env), expected)
 
 
 def _is_encoding(name: str) -> bool:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from trimtab.errors import DataRefused
+from trimtab.stages.duckdb_query import query_duckdb
+from trimtab.stages.sql_statements import ONE_SELECT, begin_reading, opened_sqlite, refuse_others
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run_query(source: Source, folder: Path) -> pa.Table:
-    """The rows of `source.query`, from DuckDB (`duckdb://`, files by SQL) or any SQLAlchemy URL.
+    """The rows of `source.query`, a single SELECT, from DuckDB (`duckdb://`, files by SQL) or any SQLAlchemy URL.
 
     Paths in the URL or the SQL count from `folder`. Raises DataRefused, never with a password in its text.
     """
@@ -44,47 +46,29 @@ def run_query(source: Source, folder: Path) -> pa.Table:
             "data.source.url: a password has no place in a document. Put the URL into an environment variable "
             "and name that in `urlEnv`."
         )
-    return _query_duckdb(source, url, folder) if url.drivername == "duckdb" else _query_sqlalchemy(source, url, folder)
+    if url.drivername == "duckdb":
+        return _without_doubles(query_duckdb(str(source.query), url.database or ":memory:", folder))
+    refuse_others(str(source.query))
+    return _query_sqlalchemy(source, url, folder)
 
 
 def _has_secret(url: URL) -> bool:
     return url.password is not None or any(re.search("passw|secret|token|key", name, re.I) for name in url.query)
 
 
-def _query_duckdb(source: Source, url: URL, folder: Path) -> pa.Table:
-    import duckdb
-
-    database = url.database or ":memory:"
-    file = folder / database
-    if database != ":memory:" and not file.is_file():
-        raise DataRefused(f"data.source.url: no DuckDB database {database!r} in {folder}.")
-    try:
-        with duckdb.connect(
-            ":memory:" if database == ":memory:" else str(file),
-            read_only=database != ":memory:",
-            # nothing is fetched from the network behind a person's back
-            config={"autoinstall_known_extensions": False, "file_search_path": str(folder)},
-        ) as connection:
-            relation = connection.sql(str(source.query))
-            if relation is None:
-                raise DataRefused("data.source.query: the statement gives no rows. Write a SELECT.")
-            table: pa.Table = relation.to_arrow_table()
-    except duckdb.Error as error:
-        raise DataRefused(f"data.source.query: DuckDB says: {_first_line(error)}") from error
-    return _without_doubles(table)
-
-
 def _query_sqlalchemy(source: Source, url: URL, folder: Path) -> pa.Table:
     from sqlalchemy import create_engine
     from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+    from sqlalchemy.pool import NullPool
 
-    if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
-        file = folder / str(url.database)
-        if not file.is_file():
-            raise DataRefused(f"data.source.url: no SQLite database {url.database!r} in {folder}.")
-        url = url.set(database=str(file))
     try:
-        engine = create_engine(url)
+        if url.get_backend_name() == "sqlite":
+            file = folder / str(url.database or ":memory:")
+            if not file.is_file():
+                raise DataRefused(f"data.source.url: no SQLite database {url.database!r} in {folder}.")
+            engine = create_engine("sqlite://", creator=lambda: opened_sqlite(file.resolve()), poolclass=NullPool)
+        else:
+            engine = create_engine(url)
         names, records = _fetch(engine, str(source.query))
     except NoSuchModuleError:
         raise DataRefused(f"data.source.url: SQLAlchemy knows no database {url.drivername!r}. Check the URL.") from None
@@ -93,6 +77,8 @@ def _query_sqlalchemy(source: Source, url: URL, folder: Path) -> pa.Table:
             f"data.source.url: the driver for {url.drivername} is not installed ({error}). Install it."
         ) from None
     except SQLAlchemyError as error:
+        if "not authorized" in str(error):  # by us: see `begin_reading`
+            raise DataRefused(f"{ONE_SELECT}.") from None
         # the driver's own words may repeat the URL, so the password is cut out, and the chain with it
         said = _first_line(error).replace(str(url.password), "***") if url.password else _first_line(error)
         raise DataRefused(f"data.source.query: {url.get_backend_name()} says: {said}") from None
@@ -103,6 +89,7 @@ def _query_sqlalchemy(source: Source, url: URL, folder: Path) -> pa.Table:
 def _fetch(engine: Engine, query: str) -> tuple[list[str], list[Any]]:
     try:
         with engine.connect() as connection:
+            begin_reading(connection, query)
             result = connection.exec_driver_sql(query)  # no bind parameters: a colon in the SQL is a colon
             if not result.returns_rows:
                 raise DataRefused("data.source.query: the statement gives no rows. Write a SELECT.")

@@ -30,13 +30,15 @@ class LocalRunner(PipelineRunner):
         jobs: int | None = None,
         warm: bool = True,
         observer: Observer | None = None,
+        begin_in: Path | None = None,
     ) -> None:
         """Runs live in `folder`; at most `jobs` tasks a run at once; `warm` starts the host now and not with a task.
 
-        `observer` is told of every change of a task, in the thread of its run.
+        `observer` is told of every change of a task, in the thread of its run. Tasks begin in the folder `begin_in`;
+        default: that of this process.
         """
         self._store, self._folder = store, folder
-        self._options = Options(jobs or default_jobs(), observer=observer)
+        self._options = Options(jobs or default_jobs(), observer=observer, folder=begin_in)
         self._host = WarmHost(folder / "host.log")
         self._lock = threading.Lock()
         self._running: dict[str, threading.Thread] = {}
