@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import pytest
 from runtime_process import V2, Reply, Row, read_v2
-from runtime_suite import RuntimeSuite
+from runtime_suite import GOOD, RuntimeSuite
 
+from trimtab.testing import bundles
 from trimtab.testing.envoy_world import ask
 
 
@@ -42,3 +47,16 @@ def _filled(name: str, value: Any) -> Any:
 class TestTriton(RuntimeSuite):
     runtime = Triton()
     score_tolerance = 1e-12  # its numpy is another one (serving/triton/README.md)
+
+    @pytest.mark.parametrize("estimator", ["GradientBoostingClassifier", "MLPClassifier", "RandomForestClassifier"])
+    def test_what_numpy_2_pickled_is_read(self, tmp_path: Path, estimator: str) -> None:
+        made = bundles.make(tmp_path / "b", bundles.document(training={"estimator": estimator}))
+        code = (
+            "import sys, pathlib; from trimtab.serving.triton import numpy2_pickles; numpy2_pickles.accept()\n"
+            "from trimtab.stages import bundle; from datetime import datetime, UTC\n"
+            "read = bundle.load(pathlib.Path(sys.argv[1]), sys.argv[2])\n"
+            f"print(*read.predict_rows([{GOOD}], [datetime.now(UTC)]).labels)"
+        )
+        command = [self.runtime.python, "-c", code, made.folder, made.digest]
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert said.stdout.split() == list(made.load().predict_rows([GOOD], [datetime.now(UTC)]).labels), said.stderr
