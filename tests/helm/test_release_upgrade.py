@@ -1,11 +1,7 @@
-"""`helm install` and `upgrade` for real, by Helm 3 and by Helm 4 (server-side apply), on the API server for tests.
-
-Helm keeps its releases in a real PostgreSQL: its Secrets are protobuf, which that server does not take.
-"""
+"""`helm install` and `upgrade` for real, by Helm 3 and by Helm 4 (server-side apply), on the API server for tests."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import subprocess
@@ -14,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
+from chart_versions import NEXT, bumped
 from monitor_switches import WATCHED
 from release_switches import BOTH, CHALLENGER, CHAMPION, SPLIT
 from rendering import ROOT
 
 from trimtab.adapters.cluster import CONFIG_MAPS, Cluster, Resource
 from trimtab.testing.kubernetes.server import KubernetesApi
-from trimtab.testing.postgres_server import BINARIES, MISSING, PostgresServer
 
 Json = dict[str, Any]
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
-_numbers = itertools.count(1)
 SERVICES = Resource("", "v1", "services", "Service")
 PROMOTED = {key.replace("challenger", "champion"): value for key, value in CHALLENGER.items()}
 
@@ -33,18 +27,16 @@ PROMOTED = {key.replace("challenger", "champion"): value for key, value in CHALL
 class Releases:
     """One release and its objects."""
 
-    def __init__(self, executable: str, api: KubernetesApi, database: str, folder: Path) -> None:
+    def __init__(self, executable: str, api: KubernetesApi, folder: Path) -> None:
         self._executable = executable
         self._environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "KUBECONFIG": str(api.kubeconfig(folder / "kubeconfig")),
-            "HELM_DRIVER": "sql",
-            "HELM_DRIVER_SQL_CONNECTION_STRING": database,
         }
         self._cluster = Cluster.connect(url=api.url)
 
-    def __call__(self, verb: str, values: Json, chart: str = "model-release") -> str:
+    def __call__(self, verb: str, values: Json, chart: str | Path = "model-release") -> str:
         """Run it; what Helm says when it refuses, or ""."""
         given = [f"--set-json={key}={json.dumps(value)}" for key, value in values.items()]
         given += [] if verb == "rollback" else [str(ROOT / "helm" / chart)]
@@ -65,27 +57,20 @@ class Releases:
         """A Deployment's generation grows with every change of its spec: of its pods among them."""
         return {name: one["metadata"]["generation"] for name, one in self.objects(DEPLOYMENTS).items()}
 
+    def images(self) -> dict[str, str]:
+        return {
+            name: one["spec"]["template"]["spec"]["containers"][0]["image"]
+            for name, one in self.objects(DEPLOYMENTS).items()
+        }
+
     def routes(self) -> str:
         return str(self.objects(CONFIG_MAPS)["r-router"]["data"]["routes.json"])
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    if BINARIES is None:
-        pytest.skip(MISSING)
-    server = PostgresServer()
-    yield server
-    server.close()
-
-
 @pytest.fixture
-def helm(executable: str, postgres: PostgresServer, tmp_path: Path) -> Iterator[Releases]:
-    name = f"helm{next(_numbers)}"
-    postgres.admin(f"CREATE DATABASE {name}")
-    place = sa.make_url(postgres.url(name))
-    database = place.set(drivername="postgres").update_query_dict({"sslmode": "disable"})
+def helm(executable: str, tmp_path: Path) -> Iterator[Releases]:
     with KubernetesApi() as api:
-        yield Releases(executable, api, database.render_as_string(hide_password=False), tmp_path)
+        yield Releases(executable, api, tmp_path)
 
 
 def test_a_release_from_its_installation_to_a_promotion(helm: Releases) -> None:
@@ -127,6 +112,24 @@ def test_a_wrong_value_is_refused_before_anything_is_made(helm: Releases) -> Non
     assert helm("install", CHAMPION) == ""
     assert "is another role's too" in helm("upgrade", {**SPLIT, "challenger.version": "1"})
     assert helm.generations() == {"r-v1": 1, "r-router": 1}
+
+
+def test_the_next_chart_in_the_middle_of_a_canary_changes_images_and_no_shares(helm: Releases, tmp_path: Path) -> None:
+    assert helm("install", SPLIT) == ""
+    routes, images, services = helm.routes(), helm.images(), helm.objects(SERVICES)
+    assert helm("upgrade", SPLIT, bumped("model-release", tmp_path)) == ""
+    assert helm.routes() == routes
+    # Envoy's image is Envoy's own: the door is not even restarted.
+    assert helm.generations() == {"r-v1": 2, "r-v2": 2, "r-router": 1}
+    assert {name for name, image in helm.images().items() if NEXT in image} == {"r-v1", "r-v2"}
+    assert {name: one["spec"] for name, one in helm.objects(SERVICES).items()} == {
+        name: one["spec"] for name, one in services.items()
+    }
+    for one in helm.objects(DEPLOYMENTS).values():  # the old pods go once the new ones are ready
+        assert one["spec"].get("strategy", {}).get("type", "RollingUpdate") == "RollingUpdate"
+    assert helm("rollback", {}) == ""
+    assert helm.images() == images
+    assert helm.routes() == routes
 
 
 def test_the_monitor_is_installed_and_told_of_another_champion(helm: Releases) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from trimtab.testing.kubernetes import access, discovery, fields, patches, schema, selectors
+from trimtab.testing.kubernetes import access, discovery, fields, patches, protobuf, schema, selectors
 from trimtab.testing.kubernetes.fields import Writer
 from trimtab.testing.kubernetes.kinds import Kind
 from trimtab.testing.kubernetes.refusal import ApiRefused
@@ -205,7 +205,7 @@ class Answers:
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
     def _body(self, request: Request, kind: Kind) -> Object:
-        if "protobuf" in request.content_type or "cbor" in request.content_type:
+        if "cbor" in request.content_type:
             raise ApiRefused(415, f"the body of the request was in an unknown format: {request.content_type}")
         found = _read(request.body)
         if not isinstance(found, dict):
@@ -240,7 +240,9 @@ class Answers:
 
 
 def _read(body: bytes) -> Any:
-    """JSON, which is quick to read, or YAML."""
+    """JSON, which is quick to read, YAML, or protobuf."""
+    if body.startswith(protobuf.MAGIC):
+        return protobuf.read(body)
     try:
         return json.loads(body) if body else None
     except ValueError:
