@@ -23,6 +23,7 @@ _TONES = {
     "roll-back": "red",
     "reject": "red",
     "training-failed": "red",
+    "unserved": "red",
 }
 
 

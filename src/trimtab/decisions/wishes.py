@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from trimtab.decisions import approval
-from trimtab.decisions.lost import lost
+from trimtab.decisions.lost import lost, serves_on
 from trimtab.decisions.observed import Observed, WishSeen
 from trimtab.decisions.outcome import Decision, DecisionKind, Outcome
 from trimtab.decisions.release import gather
@@ -175,9 +175,8 @@ def _drop_asked(state: LoopState, observed: Observed, wish: WishSeen) -> Moved:
 def _roll_back(state: LoopState, observed: Observed, wish: WishSeen) -> Moved:
     release = state.release
     if release is not None and wish.version in ("", release.candidate):
-        sentence = (
-            f"Version {release.candidate} is rolled back: {_who(wish)} asked. Version {state.champion} takes all."
-        )
+        takes = f"version {state.champion} takes all" if not lost(state, observed) else serves_on(state, observed)
+        sentence = f"Version {release.candidate} is rolled back: {_who(wish)} asked; {takes}."
         decision = _said("roll-back", state, observed, wish, version=release.candidate, sentence=sentence)
         rejected = turned_down(state, release.candidate, observed.now, sentence)
         return replace(approval.dropped(state), release=None, rejected=rejected), (
