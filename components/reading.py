@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trimtab.stages.cohort import Cohort
     from trimtab.stages.collect import Window
 
+_MOST_SENTENCES = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -155,6 +156,12 @@ def anomaly_list(found: Sequence[Anomaly]) -> str:
         if lines
         else "# No anomalies\n"
     )
+
+
+def warned(found: Sequence[Anomaly]) -> dict[str, Any]:
+    """How many warnings there are and what the first ones say, as an artifact's metadata."""
+    sentences = [one.sentence for one in found if one.severity == "warning"]
+    return {"warnings": len(sentences), "sentences": sentences[:_MOST_SENTENCES]}
 
 
 def refuse_errors(found: Sequence[Anomaly]) -> None:

@@ -14,7 +14,7 @@ def validate(
 
     import pandas as pd
 
-    from trimtab.components.reading import anomaly_list, document, refuse_errors
+    from trimtab.components.reading import anomaly_list, document, refuse_errors, warned
     from trimtab.stages.validate import check, infer
 
     spec = document(loop).spec
@@ -23,4 +23,5 @@ def validate(
     found = check(frame, fitted)
     Path(contract.path).write_text(fitted.to_json())
     Path(anomalies.path).write_text(anomaly_list(found))
+    anomalies.metadata.update(warned(found))
     refuse_errors(found)

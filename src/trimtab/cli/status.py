@@ -14,6 +14,7 @@ from rich.text import Text
 from trimtab import wiring
 from trimtab.cli.edits import pending
 from trimtab.cli.opening import Opened, opened_or_remembered
+from trimtab.cli.warned import last_warnings
 from trimtab.decisions.state import LoopState, routes_of
 from trimtab.loop import failing
 from trimtab.loop.owner import owner_of
@@ -62,6 +63,7 @@ def _view(found: Opened) -> dict[str, Any]:
         "labels": observed.get("counts", {}),
         "servers": _servers(observed, owner),
         "router": {"restarts": (observed.get("router") or {}).get("restarts", 0)},
+        "data_warnings": last_warnings(ledger.runs),
         "alarms": list(state.alarms),
         "waiting_for": observed.get("hold") or None,
         "last_decision": decided[0] if decided else None,
@@ -107,6 +109,10 @@ def _rows(view: Mapping[str, Any]) -> list[tuple[str, str]]:
     if view["training"]:
         rows.append(("training", view["training"]))
     rows += _of_quality(view)
+    warned = view["data_warnings"]
+    if warned["count"]:
+        more = f" (and {warned['count'] - 1} more: trimtab pipeline logs {warned['run']} validate)"
+        rows.append(("data", f"{warned['sentences'][0]}{more if warned['count'] > 1 else ''}"))
     if view["alarms"]:
         rows.append(("alarms", ", ".join(view["alarms"])))
     if view["waiting_for"]:

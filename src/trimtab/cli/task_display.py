@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from trimtab.engine.naming import is_branch
 from trimtab.ports.runs import TaskRecord
 
 _MARKS = {
@@ -24,9 +25,10 @@ _MARKS = {
 class TaskDisplay:
     """A context manager; `take` every change of a task."""
 
-    def __init__(self, heading: str, notes: Sequence[str] = ()) -> None:
+    def __init__(self, heading: str, notes: Sequence[str] = (), *, branches: bool = True) -> None:
+        """`branches`: also conditions that did not hold are shown, under the names that only the pipeline knows."""
         self._console = Console(stderr=True)
-        self._heading, self._notes = heading, notes
+        self._heading, self._notes, self._branches = heading, notes, branches
         self._running: dict[str, None] = {}
         self._status: Status | None = None
 
@@ -51,6 +53,8 @@ class TaskDisplay:
             self._running[task.path] = None
         else:
             self._running.pop(task.path, None)
+            if task.state == "SKIPPED" and not self._branches and is_branch(task.path):
+                return
             self._console.print(_line(task), highlight=False, soft_wrap=True)
         if self._status is not None:
             self._status.update(f"{len(self._running)} running: {escape(', '.join(self._running))[:100]}")

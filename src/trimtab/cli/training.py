@@ -13,6 +13,7 @@ from rich.table import Table
 from trimtab import wiring
 from trimtab.cli.opening import opened
 from trimtab.cli.task_display import TaskDisplay
+from trimtab.cli.warned import lines, warnings_of
 from trimtab.decisions.state import LoopState
 from trimtab.errors import TrimtabError
 from trimtab.loop.accepted import remember
@@ -30,7 +31,9 @@ def run_once(file: Path | None, home: Path | None, as_of: str | None, as_json: b
         raise TrimtabError(f"the loop is run by process {owner['pid']}; ask that one with: trimtab retrain")
     now = parse_day(as_of, "--as-of") if as_of else datetime.now(UTC)
     seen: list[Turn] = []
-    display = TaskDisplay(f"training {found.document.metadata.name} on what was known at {now:%Y-%m-%d %H:%M} UTC")
+    display = TaskDisplay(
+        f"training {found.document.metadata.name} on what was known at {now:%Y-%m-%d %H:%M} UTC", branches=False
+    )
     with owning(found.home.make().owner, "trimtab run"):
         found.home.replay_marker.unlink(missing_ok=True)  # from now on it is a live loop's
         remember(found.home, found.document, datetime.now(UTC))
@@ -43,6 +46,8 @@ def run_once(file: Path | None, home: Path | None, as_of: str | None, as_json: b
                 loop.settle(now, seen.append, limit_seconds=24 * 3600)
             state = loop.state()
             results = [wiring.run_result(world, key) for key in _keys(seen)]
+            for result in results:
+                result["warnings"] = warnings_of(world.runs.tasks(result["run"]))
         finally:
             world.close()
     decisions = [decision for turn in seen for decision in turn.decisions]
@@ -60,6 +65,9 @@ def _keys(turns: list[Turn]) -> list[str]:
 
 
 def _print(console: Console, decisions: list[Any], results: list[dict[str, Any]], state: LoopState) -> None:
+    for result in results:
+        for line in lines(result["warnings"], result["run"]):
+            console.print(line, markup=False, highlight=False, soft_wrap=True, style="yellow")
     evaluations = [decision["evidence"].get("evaluation") for decision in decisions]
     for evaluation in evaluations:
         if isinstance(evaluation, dict):

@@ -7,6 +7,7 @@ import re
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
 _PARAMETER = re.compile(r"inputs\.parameter_values\['(?:pipelinechannel--)?([^']*)'\]")
+_BRANCH = re.compile(r"condition(-branches)?-\d+")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -28,6 +29,11 @@ def run_id(key: str) -> str:
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     start = _UNSAFE.sub("-", key)[:40].strip("-")
     return f"{start}-{digest}" if start else digest
+
+
+def is_branch(name: str) -> bool:
+    """Whether the compiler gave this name to a condition."""
+    return _BRANCH.fullmatch(name) is not None
 
 
 def readable(condition: str) -> str:
