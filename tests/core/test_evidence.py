@@ -51,6 +51,20 @@ def _storable(evidence: Evidence) -> Observed:
     return seen
 
 
+def test_one_mistyped_label_does_not_weigh_as_much_as_a_class() -> None:
+    state = LoopState(champion="1", champion_since=T0)
+    right = [("1", "a", False, "a"), ("1", "b", False, "b")] * 20
+    quality = _gathered("classification", [*right, ("1", "a", False, "5")], state).quality
+    assert quality is not None
+    assert (quality.live["accuracy"].n, quality.live["accuracy"].value) == (41, 40 / 41)
+    for metric in ("macro_f1", "balanced_accuracy"):
+        assert (quality.live[metric].n, quality.live[metric].value) == (40, 1.0)
+    new = [("1", "a", False, "c")] * 20  # as many as retraining.newClassLeast: a class, and one that it never tells
+    counted = _gathered("classification", [*right, *new], state).quality
+    assert counted is not None
+    assert counted.live["balanced_accuracy"].value == pytest.approx(2 / 3)
+
+
 @pytest.mark.parametrize("problem", ["classification", "regression"])
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 40])
 def test_any_number_of_labels_can_be_stored(problem: str, rows: int) -> None:

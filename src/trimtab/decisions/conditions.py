@@ -64,8 +64,12 @@ def _fresh_quality(spec: LoopSpec, state: LoopState, observed: Observed) -> Qual
         return None
     if not quality.version and seen is not None and not _after(seen.time, _champion_since(state, observed)):
         return None
-    enough = {name: live for name, live in quality.live.items() if live.n >= spec.monitoring.least_labels}
-    return replace(quality, live=enough) if enough else None
+    least = spec.monitoring.least_labels
+    enough = {name: live for name, live in quality.live.items() if live.n >= least}
+    sure = quality.sure
+    if sure is not None:
+        sure = {name: found for name, found in sure.items() if found.n >= least}
+    return replace(quality, live=enough, sure=sure) if enough else None
 
 
 def _fresh_monitoring(state: LoopState, observed: Observed) -> MonitoringSeen | None:
@@ -94,7 +98,7 @@ def _misses(value: float, low: float | None, high: float | None) -> bool:
 
 def _quality(spec: LoopSpec, quality: Quality, now: datetime) -> Iterator[Condition]:
     seen = quality.labels_until or now
-    for name, live in quality.live.items():
+    for name, live in (quality.live if quality.sure is None else quality.sure).items():
         subject = f"quality:{name}"
         measured = (
             f"{name} is {live.value:.3g} ({live.low:.3g} to {live.high:.3g}) over {counted(live.n, 'matured label')}"

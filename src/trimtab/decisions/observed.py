@@ -35,6 +35,7 @@ class Quality:
     rows_until: datetime | None = None  # newest event time among the live rows
     labels_until: datetime | None = None  # newest time a label among them became known
     version: str = ""  # the version it is about; empty: the one that `Observed.monitoring` is about
+    sure: Mapping[str, Estimate] | None = None  # with bounds that hold at every look (`looks`); None: it is one look
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 A step is judged once it lasted `step_least` and has the requests wanted of it, and the release the labels wanted since
 it began. Back, at once and at any time: the candidate's server is lost, or errors, latency or quality are surely worse
-than allowed. Onward: quality is surely not worse than allowed, or, with the labels wanted, its best guess is not. A best
-guess that is worse than allowed is looked at again only when the labels have doubled: who looks at every turn until it
-is good once would promote by luck.
+than allowed. Onward: quality is surely not worse than allowed, or, with the labels wanted, its best guess is not. A
+best guess that is worse than allowed is looked at again only when the labels have doubled: who looks at every turn
+until it is good once would promote by luck.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import isfinite
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trimtab.decisions import looks
 from trimtab.decisions.compare import Answered, compare
 from trimtab.decisions.judgement import slow_above_ms
 from trimtab.decisions.observed import Comparison, Estimate, Latency, Quality
@@ -21,6 +22,7 @@ from trimtab.spec.document import LoopSpec
 from trimtab.spec.metrics import KNOWN
 from trimtab.stages import metrics
 from trimtab.stages.cohort import Cohort, Scored, join
+from trimtab.stages.live_metrics import counted
 
 _NEEDS_SCORES = ("log_loss", "calibration_error")
 
@@ -48,13 +50,14 @@ def gather(
         return Evidence()
     delay = spec.data.label.delay
     since = now - spec.monitoring.window - delay
-    first = min(since, state.release.started) if state.release else since
+    starts = looks.starts(spec, state.champion_since or since, now)
+    first = min(since, *starts, state.release.started if state.release else since)
     until = now + timedelta(microseconds=1)
     # Labels are not older than their predictions but for clocks that differ; `before_prediction` counts such.
     numbers = spec.scope.problem == "regression"
     cohort = join(predictions.read(first, until), labels.read(first, until), now, delay, numbers=numbers)
     return Evidence(
-        quality=_quality(spec, cohort, state.champion, since, _holdout(champion)),
+        quality=_quality(spec, cohort, state.champion, (since, *starts), champion),
         comparison=_comparison(spec, cohort, state),
         latency=_latency(spec, cohort, state),
         counts=cohort.summary(),
@@ -62,22 +65,42 @@ def gather(
 
 
 def _quality(
-    spec: LoopSpec, cohort: Cohort, champion: str, since: datetime, holdout: Mapping[str, Estimate]
+    spec: LoopSpec,
+    cohort: Cohort,
+    champion: str,
+    starts: tuple[datetime, ...],
+    registered: RegisteredVersion | None,
 ) -> Quality:
-    rows = _since(cohort.scored(champion), since)
-    if not len(rows):
+    """Over the monitoring window, which begins at the first of `starts`, and since the others for sure bounds."""
+    scored, holdout = cohort.scored(champion), _holdout(registered)
+    known = {*scored.prediction.tolist(), *_classes(registered)}
+    promised = [one.name for one in spec.metrics if one.name in KNOWN and KNOWN[one.name].kind == "model"]
+    live = _measured(spec, _since(scored, starts[0]), promised, known)
+    if not live:
         return Quality(holdout=holdout)
-    truth, prediction = _values(spec, rows)
-    live: dict[str, Estimate] = {}
-    for promised in spec.metrics:
-        known = KNOWN.get(promised.name)
-        if known is None or known.kind != "model" or promised.name in _NEEDS_SCORES:
-            continue
-        found = metrics.estimate(promised.name, truth, prediction, confidence=spec.quality.confidence)
-        if isfinite(found.low) and isfinite(found.high):  # one row alone says nothing of how far the rest may be
-            live[promised.name] = found
+    told = [_measured(spec, _since(scored, start), looks.names(spec), known) for start in starts[1:]]
+    found = {name: looks.worst(spec, name, [one[name] for one in told if name in one]) for name in looks.names(spec)}
+    sure = {name: one for name, one in found.items() if one is not None}
     matured = _matured(cohort, champion)
-    return Quality(live, holdout, _newest(matured["time"]), _newest(matured["label_time"]), version=champion)
+    return Quality(live, holdout, _newest(matured["time"]), _newest(matured["label_time"]), champion, sure)
+
+
+def _measured(spec: LoopSpec, rows: Scored, names: Collection[str], classes: Collection[str]) -> dict[str, Estimate]:
+    """Those of the metrics that need no scores; none over no rows. `classes`: those that the version can say."""
+    if not len(rows):
+        return {}
+    truth, prediction = _values(spec, rows)
+    found: dict[str, Estimate] = {}
+    for name in names:
+        if name in _NEEDS_SCORES:
+            continue
+        kept = counted(name, truth, classes, spec.retraining.new_class_least)
+        if not kept.any():
+            continue
+        one = metrics.estimate(name, truth[kept], prediction[kept], confidence=spec.quality.confidence)
+        if isfinite(one.low) and isfinite(one.high):  # one row alone says nothing of how far the rest may be
+            found[name] = one
+    return found
 
 
 def _comparison(spec: LoopSpec, cohort: Cohort, state: LoopState) -> Comparison | None:
@@ -147,6 +170,12 @@ def _chosen(rows: Scored, kept: np.ndarray) -> Scored:
         scores=None if rows.scores is None else rows.scores[kept],
         features=rows.features[kept],
     )
+
+
+def _classes(version: RegisteredVersion | None) -> Collection[str]:
+    """The classes of its hold-out: of what it says of itself, the nearest to those that it knows."""
+    confusion: Mapping[str, Any] = version.evidence.get("confusion") or {} if version is not None else {}
+    return [str(one) for one in confusion.get("labels", ())]
 
 
 def _holdout(version: RegisteredVersion | None) -> Mapping[str, Estimate]:
