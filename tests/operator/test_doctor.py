@@ -131,7 +131,7 @@ def test_a_claim_of_a_class_that_there_is_not(api: KubernetesApi, tmp_path: Path
     api.request("PATCH", f"{CLAIM}/status", {"status": {"phase": "Pending"}}, MERGE)
     (state, said, mend) = findings(api, tmp_path)[1]["storage"][0]
     assert (state, said) == ("broken", "claim r-trimtab waits for a volume of class gold, which there is not (none)")
-    assert "delete pvc r-trimtab" in mend
+    assert "delete pvc r-trimtab && helm upgrade r helm/trimtab -n models --reset-then-reuse-values" in mend
 
 
 def test_a_volume_of_one_node_among_several(api: KubernetesApi, tmp_path: Path) -> None:
@@ -142,6 +142,7 @@ def test_a_volume_of_one_node_among_several(api: KubernetesApi, tmp_path: Path) 
     assert state == "broken"
     assert "by one node at a time, and there are 2" in said
     assert r"--set 'operator.nodeSelector.kubernetes\.io/hostname=a'" in mend
+    assert mend.startswith("helm upgrade r helm/trimtab -n models ")
     values = dict(re.findall(r"--set '([^']*?)=(\w+)'", mend))
     assert set(values.values()) == {"a"}
     with KubernetesApi() as pinned:  # as the command would have it
@@ -165,6 +166,7 @@ def test_rights_that_are_missing_are_named(api: KubernetesApi, tmp_path: Path) -
     code, found = findings(api, tmp_path)
     assert (code, broken(found)) == (1, ["rights"])
     assert f"lacks 1 of {len(NEEDED)} rights in models: create jobs" in found["rights"][0][1]
+    assert found["rights"][0][2].startswith("helm upgrade r helm/trimtab -n models ")
     env = api.request("GET", OPERATOR)["spec"]["template"]["spec"]["containers"][0]["env"]
     told = [
         *[one for one in env if one["name"] != "TRIMTAB_ROUTER"],

@@ -1,6 +1,6 @@
 """docs/kubernetes.md from its first command to its last, in its order and namespace, until a broken version is back.
 
-Stood in for: `make kind`, helm and the operator's pod (a process with the chart's settings), `kubectl exec` (the file
+Stood in for: `make kind`, helm and the operator's pod (a process), `kubectl exec` (the file
 is copied to where the volume lies), `port-forward` (the door is asked directly). All else is run as it is written.
 """
 
@@ -19,6 +19,8 @@ pytest.importorskip("kopf", reason="kopf is not installed")
 
 from bare_cluster import BareCluster
 from test_bare_loop import wait
+
+from trimtab.cli.doctor import DEFINITION_MEND
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "models"
@@ -145,6 +147,10 @@ def test_the_numbers_of_the_page_are_those_of_its_example() -> None:
     assert "steps: [25, 50]" in loop
     assert "25 % and 50 %" in page
     assert "leastRequests: 60, leastLabels: 60" in loop
-    assert "answered 60 requests, 60 of them with labels" in page
+    assert "answered 60 requests at each step, with 60 labels since it began" in page
     assert "worseBy: 0.05" in loop
     assert "5 points" in page
+
+
+def test_the_definition_is_renewed_by_the_command_that_doctor_names() -> None:
+    assert DEFINITION_MEND in (ROOT / "docs/kubernetes.md").read_text()

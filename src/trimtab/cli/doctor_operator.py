@@ -7,7 +7,7 @@ from typing import Any
 
 from trimtab.adapters.cluster import PODS, Cluster, ClusterError, Resource
 from trimtab.cli.finding import Finding
-from trimtab.cli.made import DEPLOYMENTS, OPERATORS, OURS, environment_of
+from trimtab.cli.made import DEPLOYMENTS, OPERATORS, OURS, environment_of, release_of
 
 REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview")
 _STUCK = (
@@ -90,8 +90,8 @@ def rights(cluster: Cluster, namespace: str) -> Iterable[Finding]:
             return
         for place, lacks in missing.items():
             said = f"account {account} lacks {len(lacks)} of {len(needed)} rights in {place}: {', '.join(lacks)}"
-            mend = f"helm upgrade trimtab helm/trimtab -n {namespace} --reuse-values --set rbac.create=true"
-            yield Finding("rights", "broken", said, f"{mend}{_switch(lacks)}")
+            mend = f"helm upgrade {release_of(one)} helm/trimtab -n {namespace} --reset-then-reuse-values"
+            yield Finding("rights", "broken", said, f"{mend} --set rbac.create=true{_switch(lacks)}")
         if not missing:
             yield Finding("rights", "ok", f"account {account} may do what an operator must")
 

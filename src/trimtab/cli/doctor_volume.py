@@ -8,7 +8,7 @@ from typing import Any
 
 from trimtab.adapters.cluster import Cluster, ClusterError, Resource
 from trimtab.cli.finding import Finding
-from trimtab.cli.made import CLAIMS, DEPLOYMENTS, OPERATORS, OURS, environment_of
+from trimtab.cli.made import CLAIMS, DEPLOYMENTS, OPERATORS, OURS, environment_of, release_of
 
 NODES = Resource("", "v1", "nodes", "Node")
 CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass")
@@ -53,8 +53,8 @@ def _waits(claim: Json, classes: list[Json], defaults: list[str], namespace: str
         said = f"claim {name} waits for a volume of class {wanted}, which there is not ({', '.join(there) or 'none'})"
         # A claim's class cannot be changed.
         mend = (
-            f"kubectl -n {namespace} delete pvc {name} && helm upgrade trimtab helm/trimtab -n {namespace} "
-            f"--reuse-values --set volume.storageClass={(defaults or there or ['CLASS'])[0]}"
+            f"kubectl -n {namespace} delete pvc {name} && helm upgrade {release_of(claim)} helm/trimtab -n {namespace} "
+            f"--reset-then-reuse-values --set volume.storageClass={(defaults or there or ['CLASS'])[0]}"
         )
         return Finding("storage", "broken", said, mend)
     said = f"claim {name} waits for a volume of class {wanted or defaults[0]}"
@@ -91,7 +91,8 @@ def _bound(cluster: Cluster, claim: Json, namespace: str) -> Finding:
     escaped = _HOST.replace(".", "\\.")
     pins = " ".join(f"--set '{part}.nodeSelector.{escaped}={host}'" for part in ("operator", "loops"))
     said = f"claim {name} can be mounted by one node at a time, and there are {len(nodes)}: pods on others would hang"
-    return Finding("storage", "broken", said, f"helm upgrade trimtab helm/trimtab -n {namespace} --reuse-values {pins}")
+    mend = f"helm upgrade {release_of(claim)} helm/trimtab -n {namespace} --reset-then-reuse-values {pins}"
+    return Finding("storage", "broken", said, mend)
 
 
 def _follows_its_node(cluster: Cluster, claim: Json) -> bool:

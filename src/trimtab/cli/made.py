@@ -100,3 +100,8 @@ def environment_of(deployment: Json) -> dict[str, str]:
     """The plain environment variables of a Deployment's containers."""
     containers = deployment["spec"].get("template", {}).get("spec", {}).get("containers") or ()
     return {one["name"]: str(one.get("value", "")) for each in containers for one in each.get("env") or ()}
+
+
+def release_of(found: Json) -> str:
+    """Helm's release that an object is of; what the chart is called where nobody says."""
+    return str((found["metadata"].get("labels") or {}).get("app.kubernetes.io/instance") or "trimtab")
