@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-
 NOBODY = ""  # stands where a version does in the counts: for predictions that no version was there to answer
 
 

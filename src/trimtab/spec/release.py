@@ -13,7 +13,11 @@ class EvidenceWanted(Section):
     """How much must be seen before a step is judged: requests of that step, labels since the release began."""
 
     least_requests: int = Field(200, ge=0, description="Requests that the candidate answered or shadowed at this step.")
-    least_labels: int = Field(100, ge=0, description="Matured labels since the release began, not of this step alone, on which the versions are compared.")
+    least_labels: int = Field(
+        100,
+        ge=0,
+        description="Matured labels since the release began, not of this step alone, on which versions are compared.",
+    )
     longest_wait: Duration = Field(
         "30d",
         validate_default=True,
