@@ -22,7 +22,6 @@ from trimtab.spec.document import LoopSpec
 from trimtab.spec.metrics import KNOWN
 from trimtab.stages import metrics
 from trimtab.stages.cohort import Cohort, Scored, join
-from trimtab.stages.live_metrics import counted
 
 _NEEDS_SCORES = ("log_loss", "calibration_error")
 
@@ -94,7 +93,7 @@ def _measured(spec: LoopSpec, rows: Scored, names: Collection[str], classes: Col
     for name in names:
         if name in _NEEDS_SCORES:
             continue
-        kept = counted(name, truth, classes, spec.retraining.new_class_least)
+        kept = metrics.counted(name, truth, classes, spec.retraining.new_class_least)
         if not kept.any():
             continue
         one = metrics.estimate(name, truth[kept], prediction[kept], confidence=spec.quality.confidence)

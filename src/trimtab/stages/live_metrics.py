@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +16,8 @@ from trimtab.errors import DataRefused
 from trimtab.spec.document import LoopSpec
 from trimtab.spec.metrics import KNOWN
 from trimtab.stages.identity import LABEL, LATENCY, PREDICTION, SCORES
-from trimtab.stages.metrics import estimate
+from trimtab.stages.metrics import counted, estimate
 from trimtab.stages.sample import numbers, texts
-
-_EVERY_CLASS_ALIKE = ("macro_f1", "balanced_accuracy")
 
 
 def quality(
@@ -39,19 +36,6 @@ def on_holdout(
     if holdout.empty or LABEL not in holdout or PREDICTION not in holdout:
         return {}
     return _measure(spec, holdout, classes, names)[0]
-
-
-def counted(metric: str, truth: NDArray[Any], known: Collection[str], least: int) -> NDArray[np.bool_]:
-    """The rows (n,) that a metric of live traffic counts: all, but for metrics in which every class weighs the same.
-
-    There a class that the version never saw counts from `least` labels on: one mistyped label must not weigh as much
-    as a whole class. Until then such labels are evidence of a new class, and count in the other metrics.
-    """
-    if metric not in _EVERY_CLASS_ALIKE:
-        return np.ones(len(truth), dtype=bool)
-    names, which, counts = np.unique(truth.astype(str), return_inverse=True, return_counts=True)
-    kept = np.array([name in known for name in names], dtype=bool) | (counts >= least)
-    return np.asarray(kept[which], dtype=bool)
 
 
 def software(served: pd.DataFrame, failed: int, confidence: float) -> dict[str, Estimate]:

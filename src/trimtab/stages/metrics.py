@@ -6,7 +6,7 @@ whose counts are multinomial (Efron & Tibshirani 1993, chapter 13, percentile in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from scipy import stats
@@ -18,6 +18,7 @@ from trimtab.spec.metrics import KNOWN
 _DRAWS = 400
 _SEED = 20020101
 _BINS = 10
+_EVERY_CLASS_ALIKE = ("macro_f1", "balanced_accuracy")
 _LEAST_PROBABILITY = float(np.finfo(np.float64).eps)
 _CELLS_AT_ONCE = 1 << 21
 
@@ -63,6 +64,19 @@ def estimate(
         return _mean(columns[0], point, n, tail)
     drawn = [_drawn(metric, columns, generator.integers(0, n, n)) for _ in range(_DRAWS)]
     return _interval(point, np.array(drawn), n, tail, (float("-inf"), float("inf")))
+
+
+def counted(metric: str, truth: np.ndarray, known: Collection[str], least: int) -> np.ndarray:
+    """The rows (n,) that a metric of live traffic counts: all, but for metrics in which every class weighs the same.
+
+    There a class that the version never saw counts from `least` labels on: one mistyped label must not weigh as much
+    as a whole class. Until then such labels are evidence of a new class, and count in the other metrics.
+    """
+    if metric not in _EVERY_CLASS_ALIKE:
+        return np.ones(len(truth), dtype=bool)
+    names, which, counts = np.unique(truth.astype(str), return_inverse=True, return_counts=True)
+    kept = np.array([name in known for name in names], dtype=bool) | (counts >= least)
+    return np.asarray(kept[which], dtype=bool)
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray) -> tuple[list[str], np.ndarray]:
