@@ -34,6 +34,7 @@ def analyse(
 
     from trimtab.components.reading import comparable, document, moment, show_evaluation
     from trimtab.stages import fitting
+    from trimtab.stages.code_version import code_version
     from trimtab.stages.contract import Contract
     from trimtab.stages.features import Transform
     from trimtab.stages.train import load
@@ -42,7 +43,8 @@ def analyse(
     rules = Contract.from_json(Path(contract.path).read_bytes())
     columns = Transform.from_json(Path(transform.path).read_bytes())
     estimator = load(Path(model.path), model_digest)
-    fitted = fitting.assemble(found, rules, columns, estimator, known, moment(as_of).isoformat())
+    code = code_version(found.folder)
+    fitted = fitting.assemble(found, rules, columns, estimator, known, moment(as_of).isoformat(), code)
     before, lacking = comparable(champion, champion_digest, tracking_uri)
     evaluation = fitting.judge(found, fitted, held, before, lacking)
     digest = fitting.pack(Path(bundle.path), fitted, held, evaluation)

@@ -5,12 +5,14 @@
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kfp import dsl
 from laboratory import Laboratory, Ran
 from parts import IMAGE, add, read, say, write
 
+from trimtab.engine import versions
 from trimtab.engine.execution import Options
 from trimtab.engine.run import resume
 from trimtab.engine.warm import WarmHost
@@ -196,3 +198,38 @@ def test_resume_repeats_what_followed_from_something_that_is_different_now(lab: 
     (lab.folder / "gate").touch()
     first, second = _resume(lab, ran).output.split()
     assert first == second
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def ours() -> str:
+    import numpy as np
+
+    from trimtab import __version__
+
+    return f"{__version__} {np.float64(1)}"
+
+
+def test_results_of_other_versions_of_trimtab_or_a_library_are_not_reused(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dsl.pipeline(name="ours-pipeline")
+    def pipeline() -> str:
+        return ours().output
+
+    state = lambda: lab.run(pipeline, cache=True).states()["ours"]  # noqa: E731
+    assert [state(), state()] == ["SUCCEEDED", "CACHED"]
+    real = versions._version
+    for name in ("trimtab", "numpy", "sklearn"):
+        monkeypatch.setattr(versions, "_version", lambda one, other=name: real(one) + "+" * (one == other))
+        assert [state(), state()] == ["SUCCEEDED", "CACHED"]
+    monkeypatch.setattr(versions, "_version", lambda one: real(one) + "+" * (one == "mlflow"))
+    assert state() == "CACHED"
+
+
+def test_the_version_of_a_checkout_is_that_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stage.py").write_text("a = 1")
+    monkeypatch.setattr(versions, "find_spec", lambda _: SimpleNamespace(submodule_search_locations=[str(tmp_path)]))
+    before = versions._digest()
+    assert versions._digest() == before
+    (tmp_path / "stage.py").write_text("a = 2")
+    assert versions._digest() != before

@@ -11,18 +11,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from trimtab.engine import ir
+from trimtab.engine.executors import python_program
 from trimtab.engine.values import Artifact, Values, digest_of, from_json
+from trimtab.engine.versions import versions_of
 from trimtab.ports.runs import RunStore, TaskRecord
 
 
 def key(pipeline: ir.Pipeline, component: ir.Component, task: ir.Task, inputs: Values) -> str:
-    """What the result depends on: interface, code, image, environment, parameters, and the content of artifacts.
+    """What the result depends on: interface, code and the libraries it runs on, image, environment, parameters, and
+    the content of artifacts.
 
     A key that the author set (`set_caching_options(cache_key=...)`) replaces the inputs, as on a cluster.
     """
     container = pipeline.executors[component.executor].get("container", {})
     parts: dict[str, Any] = {
         "code": {name: container.get(name) for name in ("image", "command", "args", "env")},
+        "versions": versions_of(python_program(container).source),
         "outputs": {
             "parameters": {name: spec.type for name, spec in component.outputs.parameters.items()},
             "artifacts": {name: [spec.title, spec.version] for name, spec in component.outputs.artifacts.items()},

@@ -53,9 +53,15 @@ def fit(document: Document, contract: Contract, rows: pd.DataFrame, as_of: str) 
 
 
 def assemble(
-    document: Document, contract: Contract, transform: Transform, estimator: Any, rows: pd.DataFrame, as_of: str
+    document: Document,
+    contract: Contract,
+    transform: Transform,
+    estimator: Any,
+    rows: pd.DataFrame,
+    as_of: str,
+    code: str = __version__,
 ) -> Fitted:
-    """What `fit` returns, from parts that were fitted on these rows.
+    """What `fit` returns, from parts that were fitted on these rows by the code `code` (see `code_version`).
 
     Raises Refused when requests may lack a number that is not imputed and that the estimator cannot do without.
     """
@@ -80,7 +86,7 @@ def assemble(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         as_of=as_of,
         data_version=data_version(rows),
-        code_version=__version__,
+        code_version=code,
     )
     return Fitted(Predictor(manifest, contract, transform, estimator), rows)
 
