@@ -189,6 +189,7 @@ def test_an_invalid_edit_is_said_once_and_the_loop_goes_on_by_the_one_before(
     used, said = _live(project, monkeypatch, [broken, broken + "\n", SMALLEST])
     assert used == [before] * 4
     assert said.count("is refused, so the loop goes on") == 2  # it was edited twice
+    assert "clasification" in said
     _break(project)
     assert "refused at present" in _status(capsys)["document"]
 

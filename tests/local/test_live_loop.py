@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,22 @@ def test_a_retraining_that_is_asked_for_is_released_and_can_be_rolled_back(runni
     kinds = [one["kind"] for one in told(project, "history")]
     assert kinds[-1] == "roll-back"
     assert "start" in kinds
+
+
+def test_turns_that_fail_are_seen_in_status_until_one_succeeds(project: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with up(project, "--port", port) as running:
+            failing = until(lambda: told(project, "status")["failing"])
+            assert port in failing["sentence"]
+            assert "the last turn failed" in trimtab(project, "status")
+            taken.close()
+            assert running.address
+            until(lambda: told(project, "status")["failing"] is None)
+            until(lambda: "ready" in {one["state"] for one in told(project, "status")["servers"].values()})
+    assert {one["state"] for one in told(project, "status")["servers"].values()} == {"stopped"}
 
 
 def test_ctrl_c_stops_every_process(project: Path) -> None:

@@ -32,7 +32,7 @@ class Edits:
             edited = here(load(self._path))
         except DocumentRefused as error:
             self._seen = stamp
-            first = next((line for line in str(error).splitlines() if line.strip()), "")
+            first = " ".join(line.strip() for line in str(error).splitlines()[:2])
             return loop, f"{self._path.name} was edited and is refused, so the loop goes on by the one before: {first}"
         if edited == loop.document:
             self._seen = stamp
