@@ -65,6 +65,16 @@ def test_one_mistyped_label_does_not_weigh_as_much_as_a_class() -> None:
     assert counted.live["balanced_accuracy"].value == pytest.approx(2 / 3)
 
 
+@pytest.mark.parametrize("champion_since", [T0, T0 + timedelta(days=3650)], ids=["as it was", "by a clock ahead"])
+def test_quality_can_be_sure_whatever_the_clock_said_at_the_promotion(champion_since: datetime) -> None:
+    state = LoopState(champion="1", champion_since=champion_since, set_back=T0)
+    quality = _gathered("classification", [("1", "a", False, "a")] * 120, state).quality
+    assert quality is not None
+    assert quality.sure is not None
+    assert quality.sure["accuracy"].n >= 100
+    assert quality.sure["accuracy"].low < quality.live["accuracy"].low  # the price of looking often
+
+
 @pytest.mark.parametrize("problem", ["classification", "regression"])
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 40])
 def test_any_number_of_labels_can_be_stored(problem: str, rows: int) -> None:

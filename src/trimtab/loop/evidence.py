@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trimtab.decisions import looks
+from trimtab.decisions import clock, looks
 from trimtab.decisions.compare import Answered, compare
 from trimtab.decisions.judgement import slow_above_ms
 from trimtab.decisions.observed import Comparison, Estimate, Latency, Quality
@@ -49,7 +49,8 @@ def gather(
         return Evidence()
     delay = spec.data.label.delay
     since = now - spec.monitoring.window - delay
-    starts = looks.starts(spec, state.champion_since or since, now)
+    served_since = clock.past(state, now, state.champion_since) if state.champion_since is not None else since
+    starts = looks.starts(spec, served_since, now)
     first = min(since, *starts, state.release.started if state.release else since)
     until = now + timedelta(microseconds=1)
     # Labels are not older than their predictions but for clocks that differ; `before_prediction` counts such.
