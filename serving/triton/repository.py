@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -60,8 +61,9 @@ def backends(folder: Path, wheel: Path) -> Path:
     stub = (
         wheel / "python_backend_stubs" / f"{sys.version_info[0]}.{sys.version_info[1]}" / "triton_python_backend_stub"
     )
-    for path in (*(wheel / "backends" / "python").iterdir(), stub):
+    for path in (wheel / "backends" / "python").iterdir():
         (made / path.name).symlink_to(path)
+    shutil.copy(stub, made)  # Triton sets its mode, which only its owner may: in an image that is root
     return folder
 
 
