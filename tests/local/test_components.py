@@ -88,12 +88,14 @@ def test_training_then_monitoring_from_the_compiled_files(tmp_path: Path) -> Non
     assert (verdict.verdict, verdict.rows) == ("insufficient evidence", 0)
 
 
-def test_a_wrong_digest_stops_the_run_before_anything_is_unpickled(tmp_path: Path) -> None:
+def test_a_champion_of_another_digest_is_not_unpickled_and_not_compared_with(tmp_path: Path) -> None:
     loop = _loop(tmp_path)
     trained = dict(_training(tmp_path, loop)["output"])  # type: ignore[call-overload]
-    failed = _training(tmp_path, loop, code=1, champion=trained["bundle"], champion_digest=f"sha256:{'0' * 64}")
-    analyse = next(task for task in failed["tasks"] if task["path"] == "analyse")  # type: ignore[attr-defined]
-    assert "Restore the bundle" in analyse["exit_reason"]
+    alone = _training(tmp_path, loop, champion=trained["bundle"], champion_digest=f"sha256:{'0' * 64}")
+    evidence = json.loads(alone["output"]["evidence"])  # type: ignore[index]
+    assert evidence["champion"] == {}
+    assert "no comparison: the champion's bundle cannot be read" in evidence["reasons"][-1]
+    assert "Restore the bundle" in evidence["reasons"][-1]
 
 
 def test_a_training_that_takes_longer_than_allowed_is_stopped_and_says_so(tmp_path: Path) -> None:
