@@ -23,9 +23,10 @@ class Source(Section):
     delimiter: str = Field(",", min_length=1, max_length=1, description="Column separator of a CSV.")
     decimal: Literal[".", ","] = Field(".", description="What stands before the fraction of a number in a CSV.")
     missing: tuple[str, ...] = Field(MARKS, description="What counts as a missing value in a CSV.")
-    query: str | None = Field(None, description="SQL to run instead of reading a file.")
+    query: str | None = Field(None, description="One SELECT to run instead of reading a file.")
     url: str = Field(
-        "duckdb://", description="SQLAlchemy URL for `query`, without a password; duckdb:// reads files by SQL."
+        "duckdb://",
+        description="SQLAlchemy URL for `query`, without a password; duckdb:// reads files below the folder by SQL.",
     )
     url_env: str | None = Field(
         None, description="Name of the environment variable that holds the URL with its secret."
