@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from trimtab.adapters.registry.bundles import Bundles
 from trimtab.adapters.registry.memory import MemoryRegistry
 from trimtab.adapters.registry.mlflow import MlflowRegistry
+from trimtab.adapters.registry.mlflow_stores import OpenStores
 from trimtab.errors import TrimtabError
 from trimtab.ports.registry import RegisteredVersion
 from trimtab.stages import bundle
@@ -89,6 +92,42 @@ class TestMlflow(RegistrySuite):
             return str(registering.connect(registry._uri).get_model_version_by_alias(name, alias).version)
         except MlflowException:
             return None
+
+
+def test_of_many_stores_in_files_only_a_few_stay_open(store: Store, tmp_path: Path) -> None:
+    version = store.register(store.made[0])
+    file = Path(store.uri.removeprefix("sqlite:///"))
+    stores = OpenStores(most_files=2)
+    registries = []
+    for number in range(6):
+        shutil.copy(file, tmp_path / f"{number}.db")
+        registries.append(MlflowRegistry(f"sqlite:///{tmp_path / f'{number}.db'}", tmp_path, stores))
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda one: one.version("rodents", version), registries))
+    assert {one.digest for one in found} == {store.made[0].digest}
+    opened = [one.readlink() for one in Path("/proc/self/fd").iterdir() if one.exists()]
+    assert sum(one.parent == tmp_path for one in opened) <= 2
+    registries[0].set_alias("rodents", "champion", version)  # one that was closed opens anew
+    pointed = registering.connect(registries[0]._uri).get_model_version_by_alias("rodents", "champion")
+    assert str(pointed.version) == version
+
+
+def test_threads_that_bring_mlflow_at_the_same_time_all_get_it(tmp_path: Path) -> None:
+    script = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from trimtab.adapters.registry.mlflow import MlflowRegistry
+from trimtab.errors import TrimtabError
+def ask(number):
+    try:
+        MlflowRegistry(f"sqlite:///{sys.argv[1]}/{number % 2}.db", sys.argv[1]).version("m", "1")
+    except TrimtabError as error:
+        return str(error)
+print(*ThreadPoolExecutor(12).map(ask, range(12)), sep="\\n")
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("has no version 1 of m") == 12
 
 
 def test_the_registered_bundle_is_a_copy_that_the_digest_vouches_for(store: Store, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from trimtab.adapters.runs.files import LedgerFiles
 from trimtab.adapters.runs.memory import MemoryRuns
 from trimtab.adapters.runs.sql import SqlRuns
 from trimtab.adapters.sql import ledger_engine
 from trimtab.errors import StorageFull, TrimtabError
-from trimtab.ports.runs import RunRecord, TaskRecord
+from trimtab.ports.runs import RunRecord, RunStore, TaskRecord
 from trimtab.testing.run_stores import RunStoreSuite
 
 
@@ -31,6 +33,21 @@ class TestSqlRuns(RunStoreSuite):
         return SqlRuns(ledger_engine(tmp_path / "deep" / "ledger.db"))
 
 
+class TestLedgerFiles(RunStoreSuite):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> RunStore:
+        return LedgerFiles(most_open=0).runs(tmp_path / "ledger.db")  # opened anew for each call
+
+
+def open_files() -> set[str]:
+    """Of this process."""
+    found = set()
+    for one in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add(f"{one.name} {one.readlink()}")
+    return found
+
+
 def _run(name: str, **more: Any) -> RunRecord:
     return RunRecord(name, "p", "RUNNING", datetime(2001, 2, 3, tzinfo=UTC), **more)
 
@@ -39,6 +56,16 @@ def test_another_process_reads_what_was_saved(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.db"
     SqlRuns(ledger_engine(ledger)).save_run(_run("r"))
     assert SqlRuns(ledger_engine(ledger)).run("r") == _run("r")
+
+
+def test_of_many_ledgers_only_a_few_are_open_and_each_answers_for_itself(tmp_path: Path) -> None:
+    files = LedgerFiles(most_open=3)
+    stores = {f"r{number}": files.runs(tmp_path / f"{number}.db") for number in range(12)}
+    before = open_files()
+    for name, store in stores.items():
+        store.save_run(_run(name))
+    assert len(open_files() - before) <= 3 * 3  # the file, its journal and the journal's index
+    assert all([one.run_id for one in store.runs()] == [name] for name, store in stores.items())
 
 
 def test_the_ledger_is_in_wal_mode_with_a_busy_timeout(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from trimtab.ports.runs import RunStore
 from trimtab.spec.document import ModelLoop
 
 if TYPE_CHECKING:
+    from trimtab.adapters.runs.files import LedgerFiles
     from trimtab.adapters.workloads import Place
 
 
@@ -50,7 +51,8 @@ class ClusterWorlds:
         self._elsewhere = self._platform.pipelines == "kubeflow"  # pipelines see no folder of the volume
         if self._elsewhere:
             refuse_unreachable(settings)
-        self._runs: dict[str | Path, RunStore] = {}
+        self._runs: RunStore | None = None
+        self._ledgers: LedgerFiles | None = None
 
     def __call__(self, document: ModelLoop, about: LoopObject) -> World:
         """The loop's world; raises TrimtabError for a loop that cannot run here, saying why and what to do."""
@@ -116,14 +118,17 @@ class ClusterWorlds:
         return shown(world, about.name, self._publisher)
 
     def _store(self, home: Home) -> RunStore:
-        """One for all loops of a ledger: each holds connections."""
+        """One for all loops of a database, which holds connections; of files, one a loop, some are open at a time."""
+        from trimtab.adapters.runs.files import LedgerFiles
         from trimtab.adapters.runs.sql import SqlRuns
         from trimtab.adapters.sql import ledger_engine
 
-        where = self._settings.ledger_url or home.ledger
-        if where not in self._runs:
-            self._runs[where] = SqlRuns(ledger_engine(where))
-        return self._runs[where]
+        if not self._settings.ledger_url:
+            self._ledgers = self._ledgers or LedgerFiles()
+            return self._ledgers.runs(home.ledger)
+        if self._runs is None:
+            self._runs = SqlRuns(ledger_engine(self._settings.ledger_url))
+        return self._runs
 
 
 def refuse_unreachable(settings: BareSettings) -> None:

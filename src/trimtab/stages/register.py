@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 DIGEST_TAG = "trimtab.digest"
 BUNDLE = "bundle"
 _LONGEST_PARAMETER = 500
+_IMPORTING = threading.Lock()
 
 
 def register(
@@ -89,17 +94,10 @@ def _store(
 
 def connect(tracking_uri: str) -> MlflowClient:
     """MLflow's client; nothing is sent to anybody but the tracking store."""
-    import logging
-    import os
-
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    # Alembic tells every migration of a new store; a person asked for a model, not for that.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    bring_mlflow()
     from mlflow import MlflowClient
 
-    with _made_by_one(tracking_uri):
+    with made_by_one(tracking_uri):
         client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         client.search_experiments(max_results=1)  # makes the tracking store's tables, and the next line the registry's
         client.search_registered_models(max_results=1)
@@ -107,7 +105,7 @@ def connect(tracking_uri: str) -> MlflowClient:
 
 
 @contextmanager
-def _made_by_one(tracking_uri: str) -> Iterator[None]:
+def made_by_one(tracking_uri: str) -> Iterator[None]:
     """Two processes that migrate a new SQLite store at once fail with what looks like a circular dependency."""
     kind, _, path = tracking_uri.partition(":///")
     if kind != "sqlite" or not path:
@@ -118,6 +116,20 @@ def _made_by_one(tracking_uri: str) -> Iterator[None]:
     with file.open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def bring_mlflow() -> None:
+    """Import MLflow, once and for all threads: two that import it at the same time break it for the whole process.
+
+    Nobody is told that it is used; and of its own words the warnings are enough (Alembic tells every migration).
+    """
+    with _IMPORTING:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("DO_NOT_TRACK", "1")
+        for name in ("alembic", "mlflow"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        import_module("mlflow.tracking")
+        import_module("mlflow.store.model_registry.sqlalchemy_store")
 
 
 def find(client: MlflowClient, name: str, digest: str) -> str | None:

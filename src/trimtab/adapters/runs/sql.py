@@ -59,6 +59,10 @@ class SqlRuns(RunStore):
         self._save_run = _upsert(engine, _runs, "run_id")
         self._save_task = _upsert(engine, _tasks, "run_id", "path")
 
+    def close(self) -> None:
+        """Let go of its connections; it may be used again."""
+        self._engine.dispose()
+
     def save_run(self, run: RunRecord) -> None:
         """Insert or replace the run."""
         row = {
