@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from trimtab.decisions.state import LoopState
 from trimtab.decisions.turn import decide
@@ -42,6 +42,7 @@ class Loop:
             )
         self.document = document
         self.world = world
+        self._served: Mapping[str, Any] | None = None  # the state that servers and routes were last made to follow
         self._hands = Hands(document, world)
         self._handover = Handover(document, world.delivery, self._hands.registered) if world.delivery else None
         self._observer = Observer(
@@ -64,7 +65,10 @@ class Loop:
     def turn(self, now: datetime) -> Turn:
         """One turn at `now`; returns it as committed. Raises TurnTaken if another controller was faster."""
         turn = self._committed(now)
-        self._act(turn)
+        if self._served != turn.state or turn.decisions:
+            self._act(turn)
+        else:
+            self._hands.pursue(LoopState.from_json(turn.state))  # servers and routes were seen to a moment ago
         return turn
 
     def _committed(self, now: datetime) -> Turn:
@@ -73,6 +77,7 @@ class Loop:
         state = LoopState() if last is None else LoopState.from_json(last.state)
         handed = self._handover.bring(state, last) if self._handover else None
         views = self._hands.serve(state)
+        self._served = state.to_json()
         wishes = self.world.turns.open_wishes()
         champion = self._hands.registered(state.champion) if state.champion else None
         observed, counts = self._observer.observe(state, now, last, views, wishes, champion)
