@@ -139,7 +139,9 @@ class Answers:
         else:
             matches = self._matches(request, place)
             revision = self.store.journal.revision
-            found = [one for one in self.store.all(kind, place.namespace) if matches(one)]
+            wanted = selectors.label_of(request.query.get("labelSelector", ""))
+            near = self.store.labelled(kind, place.namespace, *wanted) if wanted else None
+            found = [one for one in (self.store.all(kind, place.namespace) if near is None else near) if matches(one)]
         meta: dict[str, Any] = {"resourceVersion": str(revision)}
         limit = int(request.query.get("limit") or 0)
         if limit and len(found) > limit:

@@ -25,6 +25,14 @@ def by_labels(text: str) -> Matches:
     return matches
 
 
+def label_of(text: str) -> tuple[str, str] | None:
+    """A label and the value that whatever matches must have, if the selector names one."""
+    for part in text.split(","):
+        if (found := _EQUAL.match(part)) and found[2] != "!=":
+            return found[1], found[3]
+    return None
+
+
 def by_fields(text: str) -> Matches:
     """`metadata.name=a,status.phase!=Running`: any plain path, unlike a real server, which knows a few only."""
     tests = []

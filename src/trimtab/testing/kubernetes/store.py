@@ -28,6 +28,7 @@ class Store:
         self.journal = Journal()
         self.kinds: list[Kind] = list(BUILT_IN)
         self._objects: dict[str, dict[tuple[str, str], Object]] = {}
+        self._labelled: dict[tuple[str, str, str], set[tuple[str, str]]] = {}  # by resource, label and value
         for name in ("default", "kube-system"):
             self.create(NAMESPACES, "", {"metadata": {"name": name}}, Writer("server", "Update", "v1"))
 
@@ -49,6 +50,12 @@ class Store:
         """Objects by namespace and name."""
         found = self._objects.get(kind.resource, {})
         return [as_kind(one, kind) for key, one in sorted(found.items()) if not namespace or key[0] == namespace]
+
+    def labelled(self, kind: Kind, namespace: str, label: str, value: str) -> list[Object]:
+        """Those with this label, in the same order, without a look at all others."""
+        found = self._objects.get(kind.resource, {})
+        keys = sorted(self._labelled.get((kind.resource, label, value), ()))
+        return [as_kind(found[key], kind) for key in keys if not namespace or key[0] == namespace]
 
     def create(self, kind: Kind, namespace: str, given: Object, writer: Writer, dry: bool = False) -> Object:
         """A new object; raises ApiRefused (404 namespace, 409, 422)."""
@@ -130,7 +137,7 @@ class Store:
         meta = found["metadata"]
         if old is not None and "deletionTimestamp" in meta and not meta.get("finalizers"):
             return self._remove(kind, found)
-        self._objects.setdefault(kind.resource, {})[(meta.get("namespace", ""), meta["name"])] = found
+        self._keep(kind, (meta.get("namespace", ""), meta["name"]), found)
         if kind is CRDS or kind == CRDS:
             found = self._register(found)
         self.journal.add(Happened(int(found["metadata"]["resourceVersion"]), kind.resource, old, found, found))
@@ -138,7 +145,7 @@ class Store:
 
     def _remove(self, kind: Kind, old: Object) -> Object:
         meta = old["metadata"]
-        self._objects[kind.resource].pop((meta.get("namespace", ""), meta["name"]), None)
+        self._keep(kind, (meta.get("namespace", ""), meta["name"]), None)
         revision = self.journal.next()
         last = {**old, "metadata": {**meta, "resourceVersion": str(revision)}}
         self.journal.add(Happened(revision, kind.resource, old, None, last))
@@ -152,6 +159,15 @@ class Store:
                 self._clear(resource, meta["name"])
         self._collect(meta["uid"])
         return last
+
+    def _keep(self, kind: Kind, key: tuple[str, str], found: Object | None) -> None:
+        there = self._objects.setdefault(kind.resource, {})
+        for label, value in ((there.pop(key, {}).get("metadata") or {}).get("labels") or {}).items():
+            self._labelled[kind.resource, label, value].discard(key)
+        if found is not None:
+            there[key] = found
+            for label, value in (found["metadata"].get("labels") or {}).items():
+                self._labelled.setdefault((kind.resource, label, value), set()).add(key)
 
     def _clear(self, resource: str, namespace: str = "") -> None:
         kind = next(one for one in self.kinds if one.resource == resource)
