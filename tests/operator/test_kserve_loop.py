@@ -197,8 +197,12 @@ def test_a_version_that_kserve_never_gets_ready_is_rolled_back_and_the_champion_
             shop.told.extend(dict(one) for one in shop.loop.turn(now).decisions)
 
     monkeypatch.setattr(shop, "settle", turns)
-    kinds = [kind for day in range(12) for kind in shop.day(day)]
-    assert kinds[:3] == ["retrain", "start", "roll-back"]
+    kinds: list[str] = []
+    for day in range(12):
+        kinds += shop.day(day)
+        if "roll-back" in kinds:  # later the cause may start another run
+            break
+    assert kinds == ["retrain", "start", "roll-back"]
     said = next(one for one in shop.told if one["kind"] == "roll-back")["sentence"]
     assert "Version 2 is rolled back: its server has not been ready for 1d" in said
     assert (shop.loop.state().champion, shop.kserve.shares[-1]) == ("1", {"1": 100})
