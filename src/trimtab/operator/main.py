@@ -128,9 +128,9 @@ def main(worlds: WorldFactory | None = None) -> int:
     operator = Operator(cluster, worlds, settings, _login)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: operator.stop.set())
-    health = Health(settings.health_port, operator.well) if settings.health_port is not None else None
+    health = Health(settings.health_port, operator.well, settings.address) if settings.health_port is not None else None
     if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port, registry=operator.metrics.registry)
+        start_http_server(settings.metrics_port, settings.address, registry=operator.metrics.registry)
     try:
         return operator.run()
     finally:

@@ -21,6 +21,7 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     own_namespace: str = "default"
     identity: str = ""
+    address: str = "0.0.0.0"  # noqa: S104 - of metrics and health, which others ask for
     metrics_port: int | None = 9090
     health_port: int | None = 8080
     workers: int = 16  # turns at the same time
@@ -40,6 +41,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         namespaces=names,
         own_namespace=own,
         identity=found.get("POD_NAME", "") or f"{socket.gethostname()}-{os.getpid()}",
+        address=found.get("TRIMTAB_ADDRESS", "") or default.address,
         metrics_port=int(_number(found, "TRIMTAB_METRICS_PORT", 9090)),
         health_port=int(_number(found, "TRIMTAB_HEALTH_PORT", 8080)),
         workers=max(1, int(_number(found, "TRIMTAB_WORKERS", default.workers))),

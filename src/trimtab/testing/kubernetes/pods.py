@@ -53,6 +53,10 @@ class Pod:
         self._places[path] = folder
         return folder
 
+    def lies(self, path: str, folder: Path) -> None:
+        """What is mounted at `path` is this folder."""
+        self._places[path] = folder
+
     def moved(self, text: str) -> str:
         """The text with mount paths as they are here: a process has no mounts of its own."""
         if not self._places:
