@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from trimtab.decisions import clock
-from trimtab.decisions.lost import lost
+from trimtab.decisions.lost import lasts, lost
 from trimtab.decisions.observed import Estimate, MonitoringSeen, Observed, Quality
 from trimtab.decisions.state import CauseKind, Handled, LoopState
 from trimtab.decisions.wording import counted, lasting, percent
@@ -39,7 +39,7 @@ def conditions(spec: LoopSpec, state: LoopState, observed: Observed) -> Iterator
         yield Condition("first", "first", "there is no version that serves yet", {}, observed.now)
         return
     why = lost(state, observed)
-    if why:
+    if why and lasts(state, observed):
         sentence = f"version {state.champion} cannot be served ({why})"
         yield Condition("unserved", "unserved", sentence, {"server": why}, observed.now)
     quality, seen, causes = (

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
+from trimtab.decisions import clock
 from trimtab.decisions.observed import Observed
 from trimtab.decisions.outcome import Decision
 from trimtab.decisions.state import LoopState
 
+PATIENCE = timedelta(seconds=30)
 Moved = tuple[LoopState, tuple[Decision, ...]]
 
 
@@ -28,23 +31,33 @@ def serves_on(state: LoopState, observed: Observed) -> str:
     return f"version {state.champion} serves on"
 
 
+def lasts(state: LoopState, observed: Observed) -> bool:
+    """Whether the champion has been lost for so long that another one is worth training: a slow start heals."""
+    since = state.unserved_since
+    return since is not None and observed.now - clock.past(state, observed.now, since) >= PATIENCE
+
+
 def watch(state: LoopState, observed: Observed) -> Moved:
     """Say once that the champion cannot be served, and once that it can again."""
     why, champion = lost(state, observed), state.champion or ""
     if why and not state.unserved:
         candidate = state.release.candidate if state.release is not None else ""
-        next_ = f"version {candidate} takes its place once its server is ready" if candidate else "a new one is trained"
+        next_ = (
+            f"version {candidate} takes its place once its server is ready"
+            if candidate
+            else "if that lasts, a new one is trained"
+        )
         said = (
             f"Version {champion} cannot be served, and no other version can take its place: {why}. Requests are "
             f"answered with 503 meanwhile; {next_}, unless you mend what the reason names first."
         )
         evidence = {"server": why}
-        return replace(state, unserved=champion), (
+        return replace(state, unserved=champion, unserved_since=observed.now), (
             Decision("unserved", observed.now, said, champion, champion, evidence),
         )
     server = observed.servers.get(champion)
     if state.unserved and (state.unserved != champion or (server is not None and server.state == "ready")):
-        back = replace(state, unserved="")
+        back = replace(state, unserved="", unserved_since=None)
         if state.unserved != champion:
             return back, ()
         return back, (Decision("served", observed.now, f"Version {champion} is served again.", champion, champion),)

@@ -223,7 +223,7 @@ class Observed:
     wishes: tuple[WishSeen, ...] = ()
     clock_went_backwards: bool = False
     delivery: DeliverySeen | None = None
-    blind: str = ""  # why nobody can say how requests went; `traffic` is empty then
+    blind: str = ""  # why nobody can say how requests went: counters or logs are away, and what they say is not here
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, for the ledger."""

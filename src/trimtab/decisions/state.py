@@ -170,6 +170,7 @@ class LoopState:
     withdrawn: Proposal | None = None  # the newest one that the loop itself took back
     set_back: datetime | None = None  # first seen that remembered times lie ahead of the clock
     unserved: str = ""  # the champion that could not be served, as last reported
+    unserved_since: datetime | None = None
     undelivered: str = ""  # why the repository does not hold this state, as last reported
     reported: tuple[str, ...] = ()  # causes and why they wait, so that each is reported once; emptied by a training
 

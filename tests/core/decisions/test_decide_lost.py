@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from decision_cases import CAUSE, DAY, HOUR, SERVING, T0, seen, shadowing, spec
 
+from trimtab.decisions.lost import PATIENCE
 from trimtab.decisions.observed import Observed, RunSeen, ServerSeen, WishSeen
 from trimtab.decisions.state import Count, Handled, Training
 from trimtab.decisions.turn import decide
@@ -22,17 +23,19 @@ def _kinds(outcome):
     return [decision.kind for decision in outcome.decisions]
 
 
-def test_it_is_said_once_and_a_training_starts_at_once():
+def test_it_is_said_once_and_a_training_starts_if_it_lasts():
     tight = spec(retraining={"budget": {"runs": 0}, "causes": []})
     outcome = decide(tight, SERVING, LOST)
-    assert _kinds(outcome) == ["unserved", "retrain"]
+    assert _kinds(outcome) == ["unserved"]
     assert "Version 1 cannot be served" in outcome.decisions[0].sentence
     assert "model.joblib was cut short" in outcome.decisions[0].sentence
-    again = decide(tight, outcome.state, LOST)
-    assert _kinds(again) == []
+    assert _kinds(decide(tight, outcome.state, LOST)) == []
+    later = decide(tight, outcome.state, replace(LOST, now=LATER + PATIENCE))
+    assert _kinds(later) == ["retrain"]
+    assert _kinds(decide(tight, later.state, replace(LOST, now=LATER + 2 * PATIENCE))) == []
     healed = decide(tight, outcome.state, replace(LOST, servers={"1": ServerSeen("ready")}))
     assert _kinds(healed) == ["served"]
-    assert healed.state.unserved == ""
+    assert (healed.state.unserved, healed.state.unserved_since) == ("", None)
 
 
 @pytest.mark.parametrize("servers", [{}, {"1": ServerSeen("starting")}, {"1": ServerSeen("ready")}])
@@ -47,7 +50,7 @@ def test_with_a_way_back_the_loop_goes_back_instead():
 
 
 def test_trainings_for_it_back_off_when_they_do_not_help():
-    tried = replace(SERVING, unserved="1", handled=(Handled("unserved", "k", T0, 1),))
+    tried = replace(SERVING, unserved="1", unserved_since=T0, handled=(Handled("unserved", "k", T0, 1),))
     assert _kinds(decide(SPEC, tried, LOST)) == ["wait"]
     assert _kinds(decide(SPEC, tried, replace(LOST, now=T0 + 8 * DAY))) == ["retrain"]
 

@@ -8,6 +8,7 @@ from decision_cases import DAY, HOUR, SERVING, T0, live, monitored, spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trimtab.decisions.lost import watch
 from trimtab.decisions.observed import FeatureDrift, MonitoringSeen, Observed, ServerSeen, UnseenClass
 from trimtab.decisions.retraining import MOST_DOUBLINGS, cleared, judge
 from trimtab.decisions.training import launch
@@ -34,6 +35,7 @@ def _runs(seen: list[Observed]) -> list[str]:
     """The subjects of the runs that a sequence of turns starts when each of them is rejected at once."""
     state, started = SERVING, []
     for observed in seen:
+        state, _ = watch(state, observed)
         state = replace(state, handled=cleared(SPEC, state, observed))
         found = judge(SPEC, state, observed)
         if found.retrain:
