@@ -16,7 +16,7 @@ from trimtab.decisions.observed import (
     WishSeen,
 )
 from trimtab.decisions.state import Count, LoopState
-from trimtab.errors import EvidenceMissing
+from trimtab.errors import EvidenceMissing, StoreFailed
 from trimtab.loop.evidence import Evidence, gather
 from trimtab.ports.pipelines import PipelineRunner
 from trimtab.ports.records import RecordReader
@@ -59,7 +59,7 @@ class Observer:
         champion: RegisteredVersion | None,
     ) -> tuple[Observed, Mapping[str, int]]:
         """What is there at `now`, and the counts of the joined logs for people."""
-        evidence = self._evidence(state, now, champion)
+        evidence, away = self._known(state, now, champion)
         monitoring_run = self._run(state.monitoring.key if state.monitoring else None)
         traffic, blind = self._traffic()
         observed = Observed(
@@ -74,9 +74,16 @@ class Observer:
             servers={version: ServerSeen(view.state, view.restarts, view.reason) for version, view in views.items()},
             wishes=tuple(_wish(wish) for wish in wishes),
             clock_went_backwards=last is not None and now < last.time,
-            blind=blind,
+            blind=blind or away,
         )
         return observed, evidence.counts
+
+    def _known(self, state: LoopState, now: datetime, champion: RegisteredVersion | None) -> tuple[Evidence, str]:
+        """What the logs say, or why the store that they are in cannot be asked: the turn goes on without them."""
+        try:
+            return self._evidence(state, now, champion), ""
+        except StoreFailed as error:
+            return Evidence(), str(error)
 
     def _traffic(self) -> tuple[Mapping[str, Count], str]:
         """The router's counters, or why nobody knows them: wishes and lost servers are acted on all the same."""

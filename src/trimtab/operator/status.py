@@ -143,6 +143,9 @@ def _degraded(seen: Seen, state: LoopState) -> tuple[str, str, str]:
         return "True", "TurnFailed", seen.failure
     if state.alarms:
         return "True", "Alarms", f"Alarms are up: {', '.join(state.alarms)}"
+    blind = seen.turn.observed.get("blind") if seen.turn is not None else ""
+    if blind and state.champion is not None:
+        return "True", "Blind", f"Nobody knows how requests go, so no release moves on: {blind}"
     if seen.remark:
         return "True", "Behind", seen.remark
     return "False", "AsExpected", "The last turn went through and no alarm is up."

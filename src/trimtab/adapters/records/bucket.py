@@ -8,6 +8,7 @@ folder first and at the store after it finds every record, and takes none twice.
 from __future__ import annotations
 
 import stat
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,12 +26,39 @@ _DAY = "day="
 _KEPT_BYTES = 256 << 20
 
 
+class Kept:
+    """Files that were read, for all logs of the process, as long as there is room: a shipped file never changes."""
+
+    def __init__(self, most_bytes: int = _KEPT_BYTES) -> None:
+        self._most_bytes, self._bytes = most_bytes, 0
+        self._lock = threading.Lock()
+        self._tables: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()  # longest unread first
+
+    def table(self, name: str, size: int, read: Callable[[], pa.Table]) -> pa.Table:
+        """The file's records; read if they are not here."""
+        with self._lock:
+            known = self._tables.get((name, size))
+            if known is not None:
+                self._tables.move_to_end((name, size))
+                return known
+        table = read()
+        with self._lock:
+            if (name, size) not in self._tables:
+                self._tables[name, size] = table
+                self._bytes += table.nbytes
+            while self._bytes > self._most_bytes:
+                self._bytes -= self._tables.popitem(last=False)[1].nbytes
+        return table
+
+
+_KEPT = Kept()
+
+
 class RecordBucket:
     """Reads what was shipped. Raises TrimtabError while the store does not answer."""
 
-    def __init__(self, uri: str, schema: pa.Schema, objects: Objects | None = None) -> None:
-        self._place, self._schema, self._objects = place(uri), schema, objects or Objects()
-        self._kept: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
+    def __init__(self, uri: str, schema: pa.Schema, objects: Objects | None = None, kept: Kept = _KEPT) -> None:
+        self._place, self._schema, self._objects, self._kept = place(uri), schema, objects or Objects(), kept
 
     def read(self, since: datetime, until: datetime, besides: Callable[[str, str], bool] | None = None) -> pa.Table:
         """Records with `time` in [since, until); files for whose day and segment `besides` is true are left out."""
@@ -45,19 +73,15 @@ class RecordBucket:
         return table.filter(pc.and_(pc.greater_equal(table["time"], low), pc.less(table["time"], high)))
 
     def _table(self, found: Place, size: int) -> pa.Table:
-        """The object's records, kept while there is room: a shipped file never changes and is read every turn."""
-        known = self._kept.get((found.key, size))
-        if known is None:
-            content = self._objects.read(found)
-            try:
-                known = pq.read_table(pa.BufferReader(content), schema=self._schema)
-            except (pa.ArrowException, OSError) as error:
-                log.warning("%s is no Parquet file of this log and is left out: %s", found, error)
-                known = self._schema.empty_table()
-            self._kept[found.key, size] = known
-            while sum(one.nbytes for one in self._kept.values()) > _KEPT_BYTES:
-                self._kept.popitem(last=False)
-        return known
+        return self._kept.table(str(found), size, lambda: self._fetched(found))
+
+    def _fetched(self, found: Place) -> pa.Table:
+        content = self._objects.read(found)
+        try:
+            return pq.read_table(pa.BufferReader(content), schema=self._schema)
+        except (pa.ArrowException, OSError) as error:
+            log.warning("%s is no Parquet file of this log and is left out: %s", found, error)
+            return self._schema.empty_table()
 
     def _files(self, since: datetime, until: datetime) -> list[tuple[Place, int, str, str]]:
         """Objects of the days asked for, with size, day and segment."""
