@@ -23,6 +23,7 @@ PORTS = {"http": 8080, "grpc": 8081}
 UNWANTED = "trimtab.dev/unwanted-since"
 DRAIN = timedelta(seconds=60)
 _DEADLINE_SECONDS = 300
+_LEAVE_SECONDS = 5
 COMMAND = ("python", "-m", MODULE)
 
 
@@ -121,6 +122,8 @@ class DeploymentServers:
                 "timeoutSeconds": 5,
                 "failureThreshold": 3,
             },
+            # Kube-proxies hear a moment late that this pod takes no more requests: it still answers them.
+            "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_LEAVE_SECONDS)]}}},
         }
         labels = {VERSION: label(request.version), METRICS: MODEL}
         template = pod_template(place, MODEL, container, labels=labels, spec={"terminationGracePeriodSeconds": 30})
