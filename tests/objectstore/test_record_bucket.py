@@ -7,10 +7,11 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from s3_process import KEYS, S3Server
 
-from trimtab.adapters.records.bucket import RecordBucket, Shipper, SpooledLog
+from trimtab.adapters.records.bucket import Kept, RecordBucket, Shipper, SpooledLog
 from trimtab.adapters.records.journal import Journal
 from trimtab.adapters.records.parquet import RecordFolder
 from trimtab.adapters.records.places import record_log
@@ -198,7 +199,21 @@ def test_a_window_that_is_read_again_is_not_brought_again(tmp_path: Path, bucket
     ((found, size),) = Objects().under(place(uri))
     s3.put(found.path, b"x" * size)  # of the same size: only a reader that asks again would see it
     assert ids(reader.read(*ALWAYS)) == ["one"]
-    assert ids(RecordBucket(uri, PREDICTIONS).read(*ALWAYS)) == []
+    assert ids(RecordBucket(uri, PREDICTIONS).read(*ALWAYS)) == ["one"]  # one memory for all logs of a process
+    assert ids(RecordBucket(uri, PREDICTIONS, kept=Kept()).read(*ALWAYS)) == []
+
+
+def test_files_of_all_logs_share_one_bound() -> None:
+    kept, table = Kept(most_bytes=2500), pa.table({"x": list(range(100))})  # 800 bytes
+    read: list[str] = []
+
+    def fetched(name: str) -> pa.Table:
+        read.append(name)
+        return table
+
+    for name in ("a", "b", "c", "a", "d", "a", "b"):
+        assert kept.table(name, 1, lambda name=name: fetched(name)) is table  # type: ignore[misc]
+    assert read == ["a", "b", "c", "d", "b"]  # b was the longest unread when d came
 
 
 def test_a_place_gets_the_reader_it_needs(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
