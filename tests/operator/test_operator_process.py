@@ -96,6 +96,19 @@ def test_a_loop_that_hangs_or_breaks_or_is_refused_harms_no_other(api: Kubernete
         assert "spec.monitoring.alarms[0].metric" in status(api, "refused")["message"]
 
 
+def test_a_document_that_changed_does_not_wait_for_the_turns_of_all_others(api: KubernetesApi) -> None:
+    hang = Fault(lambda call: call.name == "other-turns", "hang")
+    api.request("POST", LOOPS, model_loop())
+    with running(api, workers=1):
+        until(phase(api, "m", "Serving"))
+        api.faults.add(hang)
+        api.request("POST", LOOPS, model_loop("other"))
+        until(lambda: hang.happened)  # the one thread there is for usual turns is taken
+        api.request("PATCH", f"{LOOPS}/m", {"spec": {"retraining": {"cooldown": "5d"}}}, MERGE)
+        until(lambda: status(api)["observedGeneration"] == 2, 10)
+        hang.release()
+
+
 @pytest.mark.parametrize("code", [409, 429, 500])
 def test_an_api_server_that_errs_for_a_while_is_waited_out(api: KubernetesApi, code: int) -> None:
     api.request("POST", LOOPS, model_loop())

@@ -6,6 +6,7 @@ import asyncio
 import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,8 +21,16 @@ _LEAVE_AGAIN_SECONDS = 5.0
 KeeperFactory = Callable[[], Keeper]
 
 
-def registry_of(keepers: KeeperFactory, pool: ThreadPoolExecutor, login: Callable[..., Any] | None) -> Any:
-    """kopf's handlers. A step runs in the pool, so that a slow loop holds up no other."""
+@dataclass(frozen=True)
+class Pools:
+    """Threads for steps; those that a person waits for, as the document was changed, do not queue behind all others."""
+
+    usual: ThreadPoolExecutor
+    changed: ThreadPoolExecutor
+
+
+def registry_of(keepers: KeeperFactory, pools: Pools, login: Callable[..., Any] | None) -> Any:
+    """kopf's handlers. A step runs in a pool, so that a slow loop holds up no other."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=registry)
@@ -43,12 +52,13 @@ def registry_of(keepers: KeeperFactory, pool: ThreadPoolExecutor, login: Callabl
     async def keep(body: kopf.Body, memo: kopf.Memo, stopped: kopf.DaemonStopped, **_: Any) -> None:
         keeper = memo.setdefault("keeper", keepers())
         wake = memo.setdefault("wake", asyncio.Event())
-        run = asyncio.get_running_loop().run_in_executor
+        run, pool = asyncio.get_running_loop().run_in_executor, pools.usual
         try:
             while not stopped:
                 wake.clear()
                 seconds = await run(pool, keeper.step, _plain(body), datetime.now(UTC))
                 await _wait(seconds, wake, stopped)
+                pool = pools.changed if wake.is_set() else pools.usual
             while _deleted(stopped) and not await run(pool, keeper.leave, _plain(body)):
                 await asyncio.sleep(_LEAVE_AGAIN_SECONDS)
         finally:

@@ -19,7 +19,7 @@ from prometheus_client import start_http_server
 
 from trimtab.adapters.cluster import Cluster
 from trimtab.errors import TrimtabError
-from trimtab.operator.handlers import registry_of
+from trimtab.operator.handlers import Pools, registry_of
 from trimtab.operator.health import Health
 from trimtab.operator.keeper import Keeper, WorldFactory
 from trimtab.operator.leader import Leader, lead
@@ -74,8 +74,12 @@ class Operator:
 
     async def _operate(self) -> None:
         stop = asyncio.Event()
-        with ThreadPoolExecutor(self._settings.workers, "turn") as pool:
-            registry = registry_of(self._keeper, pool, self._login)
+        workers = self._settings.workers
+        with (
+            ThreadPoolExecutor(workers, "turn") as usual,
+            ThreadPoolExecutor(max(1, workers // 4), "changed") as changed,
+        ):
+            registry = registry_of(self._keeper, Pools(usual, changed), self._login)
             watcher = asyncio.create_task(self._end(stop))
             scope: dict[str, Any] = {"namespaces": list(self._settings.namespaces)}
             try:
