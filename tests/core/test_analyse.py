@@ -114,6 +114,46 @@ def test_no_better_than_knowing_nothing_fails_and_too_few_rows_prove_nothing() -
     assert found.verdict == "pass"
 
 
+def test_knowing_nothing_is_beaten_in_the_metric_that_scope_names_first() -> None:
+    """3.7 % yes: the version that finds half of them is right as often as one that always says no."""
+    truth = np.array(["yes"] * 37 + ["no"] * 963, dtype=object)
+    prediction = truth.copy()
+    prediction[20:57] = np.where(truth[20:57] == "yes", "no", "yes")
+    always = np.full(1000, "no", dtype=object)
+
+    def found(*metrics: str, said: np.ndarray = prediction, **more: Any) -> Evaluation:
+        scope = {"problem": "classification", "metrics": [{"name": name} for name in metrics]}
+        return analyse(spec(scope=scope), pd.DataFrame({"x": range(1000)}), truth, said, baseline=always, **more)
+
+    for metric in ("macro_f1", "balanced_accuracy"):
+        assert found("error_rate", metric, "accuracy").verdict == "pass"
+    assert found("macro_f1", said=always).reasons == ("macro_f1 0.4906, and 0.4906 for always saying the same",)
+    assert found().reasons == ("accuracy 0.963, and 0.963 for always saying the same",)
+    assert found("error_rate").verdict == "fail", "scope names no model metric: by accuracy"
+    known = {"classes": ("no", "yes"), "shares": {"no": 0.963, "yes": 0.037}}
+    told = found("log_loss", scores=np.where((truth == "yes")[:, None], (0.6, 0.4), (0.9, 0.1)), **known)
+    assert told.gates[-1].sentence == "log_loss 0.1354, and 0.1583 for always giving the shares of the classes"
+    assert (told.verdict, told.gates[-1].verdict) == ("pass", "pass")
+    same = found("log_loss", scores=np.tile((0.963, 0.037), (1000, 1)), **known)
+    assert same.verdict == "fail"
+    assert found("log_loss").gates[-1].sentence.startswith("accuracy 0.963"), "no scores: by the right answers"
+    calm = found("calibration_error", scores=np.tile((0.963, 0.037), (1000, 1)), **known)
+    assert calm.gates[-1].verdict == "pass"
+    assert "not compared with always saying the same" in calm.gates[-1].sentence
+
+
+def test_a_regression_beats_the_mean_in_its_own_metric() -> None:
+    truth = np.concatenate([np.zeros(190), np.full(10, 100.0)])
+    said, always = np.full(200, 1.0), np.full(200, 5.0)
+    for metrics, verdict in (([{"name": "mae"}], "pass"), ([{"name": "r2"}], "fail"), ([], "fail")):
+        wanted = spec("regression", scope={"problem": "regression", "metrics": metrics})
+        assert analyse(wanted, pd.DataFrame({"x": truth}), truth, said, baseline=always).verdict == verdict
+    level = spec("regression", scope={"problem": "regression", "metrics": [{"name": "r2"}]})
+    found = analyse(level, pd.DataFrame({"x": truth}), np.zeros(200), said, baseline=always)
+    assert found.verdict == "insufficient evidence"
+    assert "not defined for these rows" in found.gates[-1].sentence
+
+
 def test_every_slice_has_its_own_evidence() -> None:
     site = ["good"] * 120 + ["small"] * 10 + ["bad"] * 60 + ["rare"] * 10
     wanted = spec(quality={"slices": [{"column": "site", "metric": "accuracy", "min": 0.7, "leastRows": 50}]})

@@ -72,10 +72,12 @@ def analyse(
     champion: Prediction | None = None,
     importance: Mapping[str, float] | None = None,
     lacking: str = "",
+    shares: Mapping[str, float] | None = None,
 ) -> Evaluation:
     """Judge n hold-out rows: `frame` has their raw columns, `truth`, `prediction` (n,), `scores` (n, k) for `classes`.
 
-    `baseline` (n,) is what somebody who knows nothing would say (the commonest class or the mean of the training rows).
+    `baseline` (n,) is what somebody who knows nothing would say (the commonest class or the mean of the training rows),
+    `shares` the probabilities that they would give to the classes.
     `champion` is what the present champion says to the same rows; `lacking` is a reason why that is not known.
     No rows at all are insufficient evidence.
     """
@@ -85,7 +87,7 @@ def analyse(
     measured, unmeasured = _measure(names, answers, spec.quality.confidence)
     theirs = _of_champion(names, truth, champion)
     gates = [judge(gate, spec, measured, theirs, champion is not None) for gate in gates_of(spec)]
-    gates += against_baseline(spec, truth, prediction, baseline)
+    gates += against_baseline(spec, answers, baseline, shares)
     slices = [one for wanted in spec.quality.slices for one in slices_of(wanted, spec, frame, answers)]
     verdict, reasons = _verdict(spec, gates, slices)
     classification = spec.scope.problem == "classification"

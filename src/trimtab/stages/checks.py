@@ -101,22 +101,43 @@ def _shown(metric: str, found: Estimate) -> str:
 
 
 def against_baseline(
-    spec: LoopSpec, truth: np.ndarray, prediction: np.ndarray, baseline: np.ndarray | None
+    spec: LoopSpec, answers: Answers, baseline: np.ndarray | None, shares: Mapping[str, float] | None = None
 ) -> list[Check]:
-    """Always on: a version that is no better than knowing nothing does not serve, whatever the gates say."""
+    """Always on: a version that is no better than knowing nothing does not serve, whatever the gates say.
+
+    By the first model metric of scope: accuracy would refuse every useful version where one class is rare. `shares` are
+    those of the classes in training, which somebody who knows nothing would give as probabilities.
+    """
     if baseline is None:
         return []
-    name, metric = "better than knowing nothing", "accuracy" if spec.scope.problem == "classification" else "rmse"
+    name, metric, n = "better than knowing nothing", _compared_by(spec), len(answers.truth)
+    if metric == "calibration_error":
+        said = "not compared with always saying the same: by calibration_error, who knows nothing can be perfect"
+        return [Check(name, "pass", said, n=n)]
+    constant, says = Answers(answers.truth, baseline, None, None), "saying the same"
+    if metric == "log_loss" and (answers.scores is None or not shares):
+        metric = "accuracy"
+    elif metric == "log_loss" and shares:
+        scores = np.tile(np.array(list(shares.values()), dtype=float), (n, 1))
+        constant, says = Answers(answers.truth, baseline, scores, tuple(shares)), "giving the shares of the classes"
     try:
-        got, known = value(metric, truth, prediction), value(metric, truth, baseline)
+        got, known = (value(metric, one.truth, one.prediction, one.scores, one.classes) for one in (answers, constant))
     except DataRefused as error:
-        return [Check(name, "insufficient evidence", str(error), n=len(truth))]
-    said = f"{metric} {got:.4g}, and {known:.4g} for always saying the same"
-    if len(truth) < spec.quality.least_rows:
-        said = f"{said} (n {len(truth)}): judged from {spec.quality.least_rows} rows"
-        return [Check(name, "insufficient evidence", said, got, n=len(truth))]
+        return [Check(name, "insufficient evidence", str(error), n=n)]
+    said = f"{metric} {got:.4g}, and {known:.4g} for always {says}"
+    if n < spec.quality.least_rows:
+        said = f"{said} (n {n}): judged from {spec.quality.least_rows} rows"
+        return [Check(name, "insufficient evidence", said, got, n=n)]
+    if not (np.isfinite(got) and np.isfinite(known)):
+        return [Check(name, "insufficient evidence", f"{said}: not defined for these rows", n=n)]
     better = got > known if KNOWN[metric].higher_is_better else got < known
-    return [Check(name, "pass" if better else "fail", said, got, n=len(truth))]
+    return [Check(name, "pass" if better else "fail", said, got, n=n)]
+
+
+def _compared_by(spec: LoopSpec) -> str:
+    """The first model metric that scope names; accuracy or rmse where it names none."""
+    usual = "accuracy" if spec.scope.problem == "classification" else "rmse"
+    return next((one.name for one in spec.scope.metrics if one.kind == "model"), usual)
 
 
 def slices(wanted: Slice, spec: LoopSpec, frame: pd.DataFrame, answers: Answers) -> list[Check]:

@@ -97,9 +97,11 @@ def judge(
     """Evaluate on the hold-out, beside the champion (`lacking` says why not) and beside knowing nothing."""
     truth, known = target(document, holdout), target(document, fitted.train)
     answer = fitted.predictor.predict(holdout)
+    shares = None
     if document.spec.scope.problem == "classification":
         names, counts = np.unique(known, return_counts=True)
         baseline = np.full(len(truth), names[counts.argmax()], dtype=object)
+        shares = {str(name): float(count) / len(known) for name, count in zip(names, counts, strict=True)}
     else:
         baseline = np.full(len(truth), known.mean())
     return analyse(
@@ -113,6 +115,7 @@ def judge(
         champion=champion.predict(holdout) if champion is not None else None,
         importance=importance(document, fitted.predictor, holdout),
         lacking=lacking,
+        shares=shares,
     )
 
 
