@@ -15,7 +15,7 @@ from rich.console import Console
 
 from trimtab import wiring
 from trimtab.cli.edits import Edits
-from trimtab.cli.live import _turn_until, down
+from trimtab.cli.live import _tell_name, _turn_until, down
 from trimtab.cli.opening import opened, opened_or_remembered
 from trimtab.cli.show import history, reports
 from trimtab.cli.status import status
@@ -89,6 +89,51 @@ def test_looking_and_steering_go_on(project: Path, capsys: pytest.CaptureFixture
         wish("rollback", {}, None, None, True)  # there is no way back: that is said, not the document
     with pytest.raises(SystemExit):
         wish("promote", {}, None, None, True)
+
+
+def _rename(project: Path) -> str:
+    """Give the loop another name; returns the old one."""
+    old = opened(None, None).document.metadata.name
+    (project / "loop.yaml").write_text(SMALLEST.replace(f"name: {old}", f"name: {old}2"))
+    assert opened(None, None).document.metadata.name == f"{old}2"
+    return old
+
+
+def test_a_new_name_is_said_and_the_loop_that_there_is_goes_on(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = _rename(project)
+    for command in (
+        lambda: status(None, None, True),
+        lambda: history(None, None, 5, True),
+        lambda: reports(None, None, False, True),
+        lambda: down(None, None),
+        lambda: wish("retrain", {}, None, None, True),
+    ):
+        command()
+        (said,) = capsys.readouterr().err.splitlines()
+        assert f"is the state of {old}, which is meant here; the next trimtab up" in said
+    with pytest.raises(SystemExit):
+        wish("rollback", {}, None, None, True)  # refused at once: there is no way back
+    seen = _status(capsys)
+    assert (seen["loop"], seen["champion"]) == (old, "1")
+    assert f"{old}2 without any version" in seen["document"]
+    new = wiring.ledger(opened(None, None).document, Home(project / ".trimtab"))
+    assert list(new.turns.open_wishes()) == []
+
+
+def test_up_says_what_a_new_name_comes_to(project: Path) -> None:
+    out = StringIO()
+    _tell_name(opened(None, None), Console(file=out, width=500))
+    assert out.getvalue() == ""
+    old = _rename(project)
+    _tell_name(opened(None, None), Console(file=out, width=500))
+    assert f"those of {old} are kept and come back with that name" in out.getvalue()
+
+
+def test_durations_are_written_as_in_the_document(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reports(None, None, False, False)
+    assert "one is made every 1d of traffic" in capsys.readouterr().out
 
 
 def test_where_nothing_is_remembered_the_refusal_stands(project: Path) -> None:

@@ -32,24 +32,47 @@ def opened(file: Path | None, home: Path | None) -> Opened:
 
 
 def opened_or_remembered(file: Path | None, home: Path | None) -> Opened:
-    """The same for commands that look at a loop or steer it: with a loop.yaml that is refused now, the one it runs by.
+    """The same for commands that look at a loop or steer it: the document it runs by, where loop.yaml is another one.
 
-    One line on stderr says so. Raises Refused or DocumentRefused if nothing is remembered either.
+    That is when it is refused now, or has got another name. One line on stderr says so. Raises Refused or
+    DocumentRefused if nothing is remembered either.
     """
-    try:
-        return opened(file, home)
-    except Refused:
-        from trimtab.loop.accepted import recall
+    from trimtab.loop.accepted import recall
 
+    try:
+        found = opened(file, home)
+    except Refused:
         path = _meant(file, home)
         place = home_of(path, home)
         known = recall(place)
         if known is None:
             raise
+    else:
+        doubt = renamed(found)
+        known = recall(found.home)
+        if not doubt or known is None:
+            return found
+        print(f"trimtab: {doubt}", file=sys.stderr)
+        return Opened(found.path, here(known.document), found.home, doubt)
     what = f"{path} is refused at present (trimtab validate says why)" if path.is_file() else f"{path} is not there"
     doubt = f"{what}; the document of {known.time:%Y-%m-%d %H:%M} UTC, which this loop goes by, is used"
     print(f"trimtab: {doubt}", file=sys.stderr)
     return Opened(path, here(known.document), place, doubt)
+
+
+def renamed(found: Opened) -> str:
+    """That the document has another name than the loop of its state folder, and what comes of it; empty if not so."""
+    from trimtab.loop.accepted import recall
+
+    known = recall(found.home)
+    new = found.document.metadata.name
+    if known is None or known.document.metadata.name == new:
+        return ""
+    old = known.document.metadata.name
+    return (
+        f"{found.path} has the name {new} now, and {found.home.root} is the state of {old}, which is meant here; "
+        f"the next trimtab up (or run) begins a new loop {new} without any version, beside {old}"
+    )
 
 
 def _meant(file: Path | None, home: Path | None) -> Path:

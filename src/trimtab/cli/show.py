@@ -16,6 +16,7 @@ from trimtab.errors import Refused
 from trimtab.loop.home import Home
 from trimtab.ports.runs import RunStore
 from trimtab.ports.turns import Turn
+from trimtab.spec.section import format_duration
 
 REPLAY_REPORT = "report.html"
 
@@ -49,9 +50,8 @@ def reports(file: Path | None, home: Path | None, open_newest: bool, as_json: bo
     if as_json:
         print(json.dumps(entries, indent=2))
     elif not entries:
-        Console().print(
-            f"no monitoring report yet; one is made every {found.document.spec.monitoring.every} of traffic"
-        )
+        every = format_duration(found.document.spec.monitoring.every)
+        Console().print(f"no monitoring report yet; one is made every {every} of traffic")
     else:
         table = Table(box=None, padding=(0, 2, 0, 0))
         for name in ("time", "verdict", "report"):
