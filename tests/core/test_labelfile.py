@@ -12,6 +12,7 @@ from trimtab.adapters.records.parquet import RecordFolder
 from trimtab.adapters.records.schema import LABELS
 from trimtab.cli.labels import take
 from trimtab.errors import DataRefused
+from trimtab.spec.data import Source
 from trimtab.spec.generate import SMALLEST
 from trimtab.stages.labelfile import read
 
@@ -72,6 +73,51 @@ def test_where_a_number_is_predicted_labels_are_numbers(tmp_path: Path) -> None:
     for word in ("abc", "nan", "1e999"):
         with pytest.raises(DataRefused, match="line 2: y is"):
             _read(_csv(tmp_path, f"id,y\na,{word}\n"), numbers=True)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-16"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("stated", ["cp1252", "utf-16"])
+def test_a_file_is_read_as_the_source_is_or_as_it_shows_itself(
+    tmp_path: Path, encoding: str, mark: str, stated: str
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(f"id{mark}Rückgabe\na{mark}ja, spät\n".replace(", " if mark == "," else "", "").encode(encoding))
+    how = {"id_column": "id", "label_column": "Rückgabe", "time_column": None, "now": NOW, "numbers": False}
+    like = Source(path="rows.csv", encoding=stated, delimiter=";")
+    if (encoding, stated) == ("cp1252", "utf-16"):
+        with pytest.raises(DataRefused, match="labels"):
+            read(path, **how, like=like)  # type: ignore[arg-type]
+        return
+    found = read(path, **how, like=like)  # type: ignore[arg-type]
+    assert [one["label"] for one in found] == ["jaspät" if mark == "," else "ja, spät"]
+
+
+def test_another_encoding_than_the_source_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes("id,y\na,spät\n".encode("cp1252"))
+    with pytest.raises(DataRefused, match=r"line 2: byte 0xe4 is not utf-8.*Save the labels as UTF-8"):
+        _read(path)
+
+
+def test_decimal_and_missing_are_those_of_the_source(tmp_path: Path) -> None:
+    like = Source(path="rows.csv", delimiter=";", decimal=",", missing=("-",))
+    how = {"id_column": "id", "label_column": "y", "time_column": None, "now": NOW, "numbers": True, "like": like}
+    found = read(_csv(tmp_path, "id;y\na;1,5\nb;2\n"), **how)  # type: ignore[arg-type]
+    assert [one["label"] for one in found] == ["1.5", "2"]
+    with pytest.raises(DataRefused, match=r"line 2: y is '1\.5'.*Write a comma"):
+        read(_csv(tmp_path, "id;y\na;1.5\n"), **how)  # type: ignore[arg-type]
+    with pytest.raises(DataRefused, match="line 2: no y"):
+        read(_csv(tmp_path, "id;y\na;-\n"), **how)  # type: ignore[arg-type]
+
+
+def test_the_command_reads_as_its_document_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = tmp_path / "loop.yaml"
+    loop.write_text(SMALLEST.replace("{path: orders.csv}", "{path: orders.csv, encoding: cp1252, delimiter: ';'}"))
+    labels = tmp_path / "labels.csv"
+    labels.write_bytes("id;fraud\nä;yes\n".encode("cp1252"))
+    take(labels, loop, None, (None, None, None), as_json=False)
+    assert "1 labels of 1 predictions" in capsys.readouterr().out
 
 
 def test_the_command_adds_to_the_log_and_the_same_file_twice_does_no_harm(

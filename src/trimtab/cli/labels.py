@@ -33,6 +33,7 @@ def take(
         time_column=columns[2],
         now=datetime.now(UTC),
         numbers=found.document.spec.scope.problem == "regression",
+        like=data.source,
     )
     log = wiring.label_writer(found.home.make())
     for start in range(0, len(records), _AT_ONCE):

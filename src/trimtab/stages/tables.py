@@ -80,7 +80,7 @@ def _load_files(source: Source, folder: Path) -> Rows:
     assert source.path is not None  # noqa: S101 - load() has checked
     brought = Brought(source.path) if is_remote(source.path) else None
     paths = brought.paths if brought else _find(source.path, folder)
-    kinds = {_format(path, source) for path in paths}
+    kinds = {format_of(path, source) for path in paths}
     if len(kinds) > 1:
         raise DataRefused(f"data.source.path: {source.path!r} matches CSV and Parquet files. Name only one kind.")
     text = kinds == {"csv"}
@@ -123,7 +123,8 @@ def _beside(path: Path) -> str:
     return f" (nearest: {close[0]!r})" if close else ""
 
 
-def _format(path: Path, source: Source) -> str:
+def format_of(path: Path, source: Source) -> str:
+    """`csv` or `parquet`, as stated or by the ending; raises DataRefused if neither tells."""
     if source.format:
         return source.format
     stem = path.with_suffix("") if path.suffix.lower() == ".gz" else path
