@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ from trimtab.adapters.records.schema import LABELS, PREDICTIONS
 from trimtab.decisions.observed import Observed
 from trimtab.decisions.state import Cause, LoopState, Release
 from trimtab.loop.evidence import Evidence, gather
+from trimtab.ports.registry import RegisteredVersion
 from trimtab.spec.document import LoopSpec
+from trimtab.stages.register import short
 from trimtab.testing.bundles import document
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,7 +33,12 @@ _METRICS = {
 }
 
 
-def _gathered(problem: str, answers: list[tuple[str, str, bool, str]], state: LoopState) -> Evidence:
+def _gathered(
+    problem: str,
+    answers: list[tuple[str, str, bool, str]],
+    state: LoopState,
+    champion: RegisteredVersion | None = None,
+) -> Evidence:
     """Answers are (version, prediction, shadow, label); an hour apart, labels half an hour later."""
     predictions, labels = MemoryRecords(PREDICTIONS), MemoryRecords(LABELS)
     for number, (version, prediction, shadow, label) in enumerate(answers):
@@ -42,7 +51,7 @@ def _gathered(problem: str, answers: list[tuple[str, str, bool, str]], state: Lo
             predictions.append([{**record, **more, "version": "1", "shadow": False, "prediction": prediction}])
         known = (time + HOUR / 2).isoformat()
         labels.append([{"id": id_, "label": label, "time": known, "source": "http"}])
-    return gather(_spec(problem), state, T0 + 2 * len(answers) * HOUR + HOUR, predictions, labels, None)
+    return gather(_spec(problem), state, T0 + 2 * len(answers) * HOUR + HOUR, predictions, labels, champion)
 
 
 def _storable(evidence: Evidence) -> Observed:
@@ -63,6 +72,33 @@ def test_one_mistyped_label_does_not_weigh_as_much_as_a_class() -> None:
     counted = _gathered("classification", [*right, *new], state).quality
     assert counted is not None
     assert counted.live["balanced_accuracy"].value == pytest.approx(2 / 3)
+
+
+def _registered(**evaluation: Any) -> RegisteredVersion:
+    told = {"verdict": "pass", "n": 100, "metrics": {}, "champion": {}, **evaluation}
+    return RegisteredVersion("m", "1", "d", Path(), json.loads(json.dumps(short(told))), "")
+
+
+def test_a_class_that_the_version_knows_counts_though_it_never_says_it() -> None:
+    """Two rare labels that the version always misses: its macro F1 is no 1."""
+    state = LoopState(champion="1", champion_since=T0)
+    answers = [("1", "a", False, "a"), ("1", "b", False, "b")] * 20 + [("1", "a", False, "rare")] * 2
+    many = [f"class {number}" for number in range(1000)]
+    for told, n in (
+        (_registered(classes=["a", "b", "rare"]), 42),
+        (_registered(confusion={"labels": ["a", "b", "rare"], "counts": []}), 42),
+        (_registered(classes=["a", "b", "rare", *many]), 40),  # too many for a tag: those that it said in the window
+        (_registered(), 40),  # as versions were registered before
+        (None, 40),
+    ):
+        quality = _gathered("classification", answers, state, told).quality
+        assert quality is not None
+        assert {quality.live[metric].n for metric in ("macro_f1", "balanced_accuracy")} == {n}
+
+
+def test_what_is_kept_of_the_evidence_fits_a_tag() -> None:
+    for names in (["a", "b"], ["ü" * 100] * 7, ["ü" * 100] * 9):
+        assert len(json.dumps(dict(_registered(classes=names).evidence))) <= 5000
 
 
 @pytest.mark.parametrize("champion_since", [T0, T0 + timedelta(days=3650)], ids=["as it was", "by a clock ahead"])

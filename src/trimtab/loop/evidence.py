@@ -173,9 +173,8 @@ def _chosen(rows: Scored, kept: np.ndarray) -> Scored:
 
 
 def _classes(version: RegisteredVersion | None) -> Collection[str]:
-    """The classes of its hold-out: of what it says of itself, the nearest to those that it knows."""
-    confusion: Mapping[str, Any] = version.evidence.get("confusion") or {} if version is not None else {}
-    return [str(one) for one in confusion.get("labels", ())]
+    """Those that it can say; none of a version that was registered without them (`stages.register.short`)."""
+    return [str(one) for one in version.evidence.get("classes") or ()] if version is not None else []
 
 
 def _holdout(version: RegisteredVersion | None) -> Mapping[str, Estimate]:

@@ -55,6 +55,7 @@ class Evaluation:
     confusion: Mapping[str, Any] = field(default_factory=dict)
     calibration: Sequence[Mapping[str, float]] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
+    classes: Sequence[str] = ()  # those that the version can say; () if it does not tell them
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; a bound that is not finite becomes None."""
@@ -105,6 +106,7 @@ def analyse(
         if classification and scores is not None and len(truth)
         else (),
         importance=dict(importance or {}),
+        classes=tuple(classes or ()) if classification else (),
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DIGEST_TAG = "trimtab.digest"
 BUNDLE = "bundle"
 _LONGEST_PARAMETER = 500
+_LONGEST_TAG = 5000  # characters: what MLflow promises to keep
 _IMPORTING = threading.Lock()
 
 
@@ -85,7 +86,7 @@ def _store(
         "trimtab.code_version": manifest.code_version,
         "trimtab.as_of": manifest.as_of,
         "trimtab.verdict": str(evaluation["verdict"]),
-        "trimtab.evidence": json.dumps(_short(evaluation)),
+        "trimtab.evidence": json.dumps(short(evaluation)),
     }
     made = client.create_model_version(manifest.name, source, run_id=run_id, tags=tags)
     client.set_terminated(run_id)
@@ -170,11 +171,20 @@ def _unless_there(make: Callable[[], object]) -> None:
             raise
 
 
-def _short(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """What decisions need of the evidence; the whole of it is in the bundle (a tag holds 5000 characters)."""
-    return {
+def short(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What decisions need of the evidence; the whole of it is in the bundle (a tag holds 5000 characters).
+
+    Classes that do not fit are left out, all of them: then live traffic counts, in metrics in which every class weighs
+    the same, those that the version said lately and those of `retraining.newClassLeast` labels.
+    """
+    told = {
         "verdict": evaluation["verdict"],
         "n": evaluation["n"],
         "metrics": evaluation["metrics"],
         "champion": evaluation["champion"],
     }
+    classes = evaluation.get("classes") or (evaluation.get("confusion") or {}).get("labels")
+    if not classes:
+        return told
+    whole = {**told, "classes": list(classes)}
+    return whole if len(json.dumps(whole)) <= _LONGEST_TAG else told
