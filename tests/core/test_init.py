@@ -40,6 +40,35 @@ def test_a_number_is_a_regression(tmp_path: Path) -> None:
     assert _written(tmp_path).spec.scope.problem == "regression"
 
 
+@pytest.mark.parametrize(
+    ("scale", "worse_by", "worse_than_holdout_by"),
+    [(1.0, "0.52", "1.3"), (1000.0, "520", "1300"), (1e-6, "0.00000052", "0.0000013"), (0.0, None, None)],
+)
+def test_how_much_worse_a_regression_may_be_is_in_the_unit_of_its_label(
+    tmp_path: Path, scale: float, worse_by: str | None, worse_than_holdout_by: str | None
+) -> None:
+    lines = [f"2024-01-{1 + n % 28:02d},{0.5 * scale + scale * n * 1.5!r},{n}" for n in range(60)]
+    (tmp_path / "d.csv").write_text("\n".join(["at,y,x", *lines]))
+    if scale == 0:  # all alike: a regression, as it is no whole number
+        (tmp_path / "d.csv").write_text("at,y,x\n" + "2024-01-01,0.5,1\n" * 60)
+    write(None, "y", "at", None, tmp_path)
+    text, spec = (tmp_path / "loop.yaml").read_text(), _written(tmp_path).spec
+    assert spec.scope.problem == "regression"
+    if worse_by is None:
+        assert "worseBy" not in text
+        return
+    assert f"{{worseBy: {worse_by}}}" in text
+    assert f"worseThanHoldoutBy: {worse_than_holdout_by} " in text
+    assert spec.release.roll_back_when.worse_by == float(worse_by)
+    assert spec.retraining.worse_than_holdout_by == float(str(worse_than_holdout_by))
+
+
+def test_a_classification_keeps_the_usual_margins(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text(_CSV)
+    write(None, "fraud", None, None, tmp_path)
+    assert "worse" not in (tmp_path / "loop.yaml").read_text()
+
+
 def test_year_month_and_day_make_a_time(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("Year,Month,Day,y,x\n" + "2020,1,2,a,1\n2020,1,3,b,2\n" * 10)
     write(None, "y", None, None, tmp_path)

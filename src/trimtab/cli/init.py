@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 import warnings
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,13 @@ spec:
     source: {{path: {path}{reading}}}
     time: {time}
     label: {{column: {label}, delay: 0s}}   # delay: how long after the event the label is known
-{identity}"""
+{identity}{margins}"""
+_MARGINS = """\
+  release:
+    rollBackWhen: {{worseBy: {worse_by}}}   # in the label's unit: 2 % of its standard deviation in these rows
+  retraining:
+    worseThanHoldoutBy: {worse_than_holdout_by}   # in the label's unit: 5 %
+"""
 
 
 def write(source: Path | None, label: str | None, time: str | None, name: str | None, folder: Path) -> None:
@@ -84,6 +91,7 @@ def write(source: Path | None, label: str | None, time: str | None, name: str | 
         time=time_text,
         label=_quoted(label),
         identity=f"    id: {_quoted(identifier)}\n" if identifier else "",
+        margins=_margins(frame[label]) if problem == "regression" else "",
     )
     target.write_text(text, encoding="utf-8")
     typer.echo(f"wrote {DOCUMENT}: {problem} of {label!r} from {shown} ({len(columns)} columns)")
@@ -98,6 +106,22 @@ def write(source: Path | None, label: str | None, time: str | None, name: str | 
 def _metrics(problem: str) -> str:
     names = ("accuracy", "macro_f1") if problem == "classification" else ("mae", "r2")
     return "\n".join(f"      - {{name: {metric}}}" for metric in (*names, "error_rate", "latency_p99_ms"))
+
+
+def _margins(label: pd.Series) -> str:
+    """What `mae` may be worse by: the defaults are points of accuracy. Nothing where the label does not vary."""
+    import numpy as np
+
+    values = label.dropna().to_numpy(dtype=float)
+    deviation = float(np.std(values)) if values.size and np.isfinite(values).all() else 0.0
+    if not (deviation > 0 and np.isfinite(deviation)):
+        return ""
+    return _MARGINS.format(worse_by=_rounded(0.02 * deviation), worse_than_holdout_by=_rounded(0.05 * deviation))
+
+
+def _rounded(number: float) -> str:
+    """To two significant digits, without an exponent."""
+    return f"{Decimal(f'{number:.2g}'):f}"
 
 
 def _only_data_file(folder: Path) -> Path:

@@ -13,8 +13,13 @@ def percent(share: float) -> str:
 
 
 def gained(difference: float, measure: str) -> str:
-    """A difference of scores with its sign: `-2.1 points` of right answers, or the number in the metric's unit."""
-    return f"{100 * difference:+.1f} points" if measure.startswith("right answers") else f"{difference:+.3g}"
+    """A difference of scores, above nought is better: `-2.1 points` of right answers, else `worse by 0.021`.
+
+    Other measures are losses, of which less is better, so that a sign would be misread; in the metric's own unit.
+    """
+    if measure.startswith("right answers"):
+        return f"{100 * difference:+.1f} points"
+    return f"{'worse' if difference < 0 else 'better'} by {abs(difference):.3g}"
 
 
 def lasting(duration: timedelta) -> str:

@@ -37,7 +37,12 @@ class RollBackWhen(Section):
     latency_ratio_above: float = Field(3.0, gt=1, description="Candidate's p99 latency over the stable version's.")
     latency_floor_ms: float = Field(50.0, ge=0, description="A p99 latency below this never ends a release.")
     metric: str = Field("", description="The model metric compared; default: the first model metric of scope.")
-    worse_by: float = Field(0.02, ge=0, description="Roll back when the candidate is surely worse than this.")
+    worse_by: float = Field(
+        0.02,
+        ge=0,
+        description="Roll back when the candidate is surely worse by more than this, in the metric's own unit: 0.02 is "
+        "two points of accuracy; for mae and rmse, which are in the label's unit, it must be set.",
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="How sure `worse_by` must be.")
 
 

@@ -27,7 +27,11 @@ class Retraining(Section):
     every: Duration | None = Field(None, description="The schedule, when `causes` has schedule.")
     cooldown: Duration = Field("7d", validate_default=True, description="Least time between two retrainings.")
     worse_than_holdout_by: float = Field(
-        0.05, ge=0, description="Quality surely below the champion's own hold-out by more than this is a cause."
+        0.05,
+        ge=0,
+        description="Quality surely worse than the champion's own hold-out by more than this is a cause. In the main "
+        "metric's own unit: 0.05 is five points of accuracy; for mae and rmse, which are in the label's unit, it must "
+        "be set.",
     )
     new_class_share: float = Field(
         0.02, ge=0, le=1, description="Share of labels of a never-seen class that is a cause."

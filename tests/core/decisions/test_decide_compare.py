@@ -102,7 +102,11 @@ def test_a_regression_that_got_surely_worse_is_seen():
     cases = [(0.1, one, one + random.normal(), one + 2 * random.normal(), False) for one in truth]
     merit = judge_merit(regression("mae").release, compare(regression("mae"), RELEASE, rows(*cases)))
     assert merit.worse
-    assert merit.sentence.startswith("mae -0.")
+    assert merit.sentence.startswith("mae worse by 0.")
+    assert ", surely worse by " in merit.sentence
+    cases = [(0.1, one, two, three, False) for _, one, three, two, _ in cases]  # each has the other's answers
+    merit = judge_merit(regression("mae").release, compare(regression("mae"), RELEASE, rows(*cases)))
+    assert merit.sentence.startswith("mae better by 0.")
 
 
 def test_log_loss_is_compared_by_probabilities_where_they_were_logged():
