@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from math import inf
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trimtab.loop.progress import Progress
+from trimtab.spec.metrics import KNOWN
 
 _BARS = "▁▂▃▄▅▆▇█"
 _KEPT = 6
@@ -58,8 +60,9 @@ class LiveDisplay:
         facts.add_column()
         facts.add_row("traffic", _traffic(progress))
         facts.add_row(progress.metric, _quality(progress))
-        facts.add_row("with the loop", Text(sparkline(progress.loop_by_year), style="cyan"))
-        facts.add_row("frozen model", Text(sparkline(progress.frozen_by_year), style="rgb(200,85,43)"))
+        low, high = _ends(progress)
+        facts.add_row("with the loop", Text(sparkline(progress.loop_by_year, low, high), style="cyan"))
+        facts.add_row("frozen model", Text(sparkline(progress.frozen_by_year, low, high), style="rgb(200,85,43)"))
         facts.add_row("drift", progress.drift or "[dim]no report yet[/]")
         log = Table.grid(padding=(0, 1))
         log.add_column(style="dim", no_wrap=True)
@@ -110,16 +113,24 @@ class LineDisplay:
             )
 
 
-def sparkline(values: Sequence[float | None]) -> str:
-    """Bars between the least and the greatest of .4 to 1; a missing value is a blank."""
+def sparkline(values: Sequence[float | None], low: float = 0.4, high: float = 1.0) -> str:
+    """Bars between `low` and `high`; a missing value is a blank."""
     out = []
     for value in values:
         if value is None:
             out.append("  ")
             continue
-        share = min(1.0, max(0.0, (value - 0.4) / 0.6))
+        share = min(1.0, max(0.0, (value - low) / (high - low)))
         out.append(_BARS[round(share * (len(_BARS) - 1))] * 2)
     return "".join(out)
+
+
+def _ends(progress: Progress) -> tuple[float, float]:
+    """What the least and the tallest bar mean: shares .4 to 1, errors nought to the greatest of both models."""
+    if progress.metric in KNOWN and KNOWN[progress.metric].most < inf:
+        return (0.4, 1.0)
+    found = [value for value in (*progress.loop_by_year, *progress.frozen_by_year) if value is not None]
+    return (0.0, max(found, default=0.0) or 1.0)
 
 
 def _traffic(progress: Progress) -> Text:
@@ -138,7 +149,8 @@ def _traffic(progress: Progress) -> Text:
 
 def _quality(progress: Progress) -> Text:
     text = Text(f"{_number(progress.recent)} ", style="bold cyan")
-    text.append(f"over the last year, frozen {_number(progress.frozen_recent)}", style="dim")
+    over = f"over the last {progress.recent_rows:,} predictions, " if progress.recent_rows else ""
+    text.append(f"{over}frozen {_number(progress.frozen_recent)}", style="dim")
     return text
 
 

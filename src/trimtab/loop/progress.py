@@ -20,7 +20,8 @@ class Progress:
     candidate: str = ""
     candidate_percent: int = 0
     mirror_percent: int = 0
-    recent: float | None = None
+    recent: float | None = None  # over the last `recent_rows` predictions
+    recent_rows: int = 0
     frozen_recent: float | None = None
     loop_by_year: tuple[float | None, ...] = ()
     frozen_by_year: tuple[float | None, ...] = ()

@@ -19,7 +19,7 @@ import pandas as pd
 
 from trimtab.decisions.state import LoopState, routes_of
 from trimtab.errors import TrimtabError
-from trimtab.loop import calendar
+from trimtab.loop import calendar, running
 from trimtab.loop.progress import Progress
 from trimtab.loop.traffic import Answer, Row, give_labels, predict, predict_together
 from trimtab.loop.turn import Loop
@@ -29,7 +29,6 @@ from trimtab.ports.turns import Turn
 _READY_SECONDS = 180.0
 _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 0.5
-_RECENT = 1000  # rows that the running figures are taken over
 
 T = TypeVar("T")
 
@@ -67,7 +66,8 @@ class Replay:
         self._since, self._until = since, until
         self._periods = list(calendar.periods(since, until, days))
         self._tell = tell
-        self._progress = Progress(periods=len(self._periods), metric=loop.document.spec.main_metric)
+        self._metric = running.shown_metric(loop.document.spec.main_metric)
+        self._progress = Progress(periods=len(self._periods), metric=self._metric)
         self._first: ServerRequest | None = None
         self._known_frozen = self._frozen_reason = ""
         self.record = Record()
@@ -183,27 +183,25 @@ class Replay:
         )
 
     def _figures(self) -> None:
-        """Running accuracy for the display, against the labels that the replay itself knows."""
+        """Running figures for the display, against the labels that the replay itself knows."""
         spec = self._loop.document.spec
-        rows = self._frame[self._frame["_time"] >= self._since].head(len(self.record.answers))
-        if spec.scope.problem != "classification" or rows.empty:
-            self._say(predictions=len(self.record.answers))
+        answered = len(self.record.answers)
+        rows = self._frame[self._frame["_time"] >= self._since].head(answered)
+        if rows.empty:
             return
-        truth = [text_of(value) for value in rows[spec.data.label.column]]
-        right = np.array(
-            [text_of(one.prediction) == true for one, true in zip(self.record.answers, truth, strict=True)]
-        )
-        kept = np.array([text_of(one.prediction) == true for one, true in zip(self.record.frozen, truth, strict=True)])
+        labels = rows[spec.data.label.column]
+        classes = spec.scope.problem == "classification"
+        truth = np.array([text_of(one) for one in labels]) if classes else labels.to_numpy(dtype=float)
+        loop, frozen = (values_of(one, classes) for one in (self.record.answers, self.record.frozen))
         years = rows["_time"].dt.year.to_numpy()
         every = range(self._since.year, self._until.year + 1)
         self._say(
-            predictions=len(right),
-            recent=float(right[-_RECENT:].mean()),
-            frozen_recent=float(kept[-_RECENT:].mean()),
-            loop_by_year=tuple(float(right[years == year].mean()) if (years == year).any() else None for year in every),
-            frozen_by_year=tuple(
-                float(kept[years == year].mean()) if (years == year).any() else None for year in every
-            ),
+            predictions=answered,
+            recent_rows=min(answered, running.RECENT),
+            recent=running.recent(self._metric, truth, loop),
+            frozen_recent=running.recent(self._metric, truth, frozen),
+            loop_by_year=running.by_year(self._metric, truth, loop, years, every),
+            frozen_by_year=running.by_year(self._metric, truth, frozen, years, every),
         )
 
     def _say(self, **changes: Any) -> None:
@@ -225,6 +223,13 @@ def _plain(value: Any) -> Any:
 
 def text_of(value: Any) -> str:
     return str(_plain(value))
+
+
+def values_of(answers: Sequence[Answer], classes: bool) -> np.ndarray:
+    """The predictions (n,): classes as strings, else numbers, nan where there was no answer."""
+    if classes:
+        return np.array([text_of(one.prediction) for one in answers])
+    return np.array([np.nan if one.prediction is None else float(one.prediction) for one in answers])
 
 
 def lost_and_doubled(record: Record, logged: Mapping[str, int], wanted: Sequence[str]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trimtab.loop.replay import Record, text_of
+from trimtab.loop.replay import Record, text_of, values_of
 from trimtab.spec.document import ModelLoop
 from trimtab.stages import metrics
 
@@ -29,13 +29,8 @@ class Story:
         self._times = rows["_time"]
         labels = rows[spec.data.label.column]
         self._truth = np.array([text_of(value) for value in labels]) if self._classes else labels.to_numpy(dtype=float)
-        self._loop = self._values([answer.prediction for answer in record.answers])
-        self._frozen = self._values([answer.prediction for answer in record.frozen])
-
-    def _values(self, predictions: Sequence[Any]) -> np.ndarray:
-        if self._classes:
-            return np.array([text_of(one) for one in predictions])
-        return np.array([np.nan if one is None else float(one) for one in predictions])
+        self._loop = values_of(record.answers, self._classes)
+        self._frozen = values_of(record.frozen, self._classes)
 
     def value(self, which: str, chosen: np.ndarray | None = None, metric: str = "") -> float | None:
         """A metric of the loop or of the frozen model over the chosen rows; None over none, or if a number lacks."""
