@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from importlib.resources import files
 from typing import Any
 
 import pandas as pd
@@ -135,6 +138,31 @@ def test_the_page_fetches_nothing_and_obeys_no_sentence() -> None:
     data = re.search(r'<script type="application/json" id="replay">(.*?)</script>', page, re.S)
     assert data is not None
     assert json.loads(data[1])["decisions"][0]["sentence"] == HOSTILE
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+@pytest.mark.parametrize(
+    ("since", "until", "labels"),
+    [
+        ("2024-02-10", "2024-05-10", ["2024-03", "2024-04", "2024-05"]),
+        ("2024-01-01", "2024-01-21", ["01-01", "01-05", "01-09", "01-13", "01-17", "01-21"]),
+        ("2023-06-01", "2024-12-01", ["2023-07", "2024-01", "2024-07"]),
+        ("2019-06-01", "2023-06-01", ["2020", "2021", "2022", "2023"]),
+    ],
+)
+def test_the_time_axis_of_a_short_replay_has_labels(since: str, until: str, labels: list[str]) -> None:
+    script = files("trimtab.dashboard").joinpath("replay_report.js").read_text("utf-8")
+    ticks = script[script.index("function ticks(") : script.index("function matrix(")]
+    call = (
+        f"((a, b) => ticks(a, b, 5, 6).filter(([t]) => t >= a && t <= b))(Date.parse('{since}'), Date.parse('{until}'))"
+    )
+    shown = subprocess.run(
+        ["node", "-e", f"{ticks}; console.log(JSON.stringify({call}))"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert [text for _, text in json.loads(shown.stdout) if text] == labels
 
 
 def test_reports_are_linked() -> None:

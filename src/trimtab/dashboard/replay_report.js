@@ -57,8 +57,9 @@ function timeline(box) {
   const lanes = replay.lanes;
   const quality = { top: 26, height: narrow ? 190 : 270 };
   const versions = { top: quality.top + quality.height + 34, height: 26 };
-  const traffic = { top: versions.top + versions.height + 24, height: 44 };
-  const drift = { top: traffic.top + traffic.height + 30, row: 15 };
+  const note = narrow ? 14 : 0; // a line more for what stands beside the lane or in its heading where there is room
+  const traffic = { top: versions.top + versions.height + 24 + note, height: 44 };
+  const drift = { top: traffic.top + traffic.height + 30 + note, row: 15 };
   const events = { top: drift.top + features.length * drift.row + 30, row: 22 };
   const height = events.top + lanes.length * events.row + 26;
   const svg = draw(box, "svg", { viewBox: `0 0 ${width} ${height}`, width, height });
@@ -97,7 +98,8 @@ function timeline(box) {
     if (to - from > 22) draw(svg, "text", { x: (from + to) / 2, y: versions.top + 17, "text-anchor": "middle", class: "title", text: "v" + part.version });
   });
 
-  title("traffic of the candidate", traffic.top - 7);
+  title("traffic of the candidate", traffic.top - 7 - note);
+  if (narrow) draw(svg, "text", { x: 4, y: traffic.top - 7, text: "shaded: mirrored, solid: served" });
   draw(svg, "line", { x1: left, x2: right, y1: traffic.top + traffic.height, y2: traffic.top + traffic.height, stroke: "var(--line)" });
   for (const period of replay.periods) {
     if (!period.candidate) continue;
@@ -109,7 +111,8 @@ function timeline(box) {
   }
   side("shaded: mirrored", traffic.top + 14); side("solid: served", traffic.top + 28);
 
-  title("drift by feature (darker: further over its threshold)", drift.top - 8);
+  title(narrow ? "drift by feature" : "drift by feature (darker: further over its threshold)", drift.top - 8 - note);
+  if (narrow) draw(svg, "text", { x: 4, y: drift.top - 8, text: "darker: further over its threshold" });
   const lasting = replay.monitoring.map((m, i) => [m, i + 1 < replay.monitoring.length ? day(replay.monitoring[i + 1].time) : end]);
   features.forEach((feature, row) => {
     const top = drift.top + row * drift.row;
@@ -148,14 +151,30 @@ function timeline(box) {
 }
 
 function axis(svg, x, start, end, height, top, narrow) {
-  const first = new Date(start).getUTCFullYear(), last = new Date(end).getUTCFullYear();
-  const step = Math.max(1, Math.ceil((last - first) / (narrow ? 6 : 18)));
-  for (let year = first; year <= last; year += 1) {
-    const at = x(Date.UTC(year, 0, 1));
-    if (at < x(start) - 1 || at > x(end) + 1) continue;
+  for (const [time, text] of ticks(start, end, narrow ? 5 : 12, narrow ? 6 : 18)) {
+    const at = x(time);
+    if (time < start || time > end) continue;
     draw(svg, "line", { x1: at, x2: at, y1: top, y2: height - 20, stroke: "var(--line)", opacity: 0.7 });
-    if ((year - first) % step === 0) draw(svg, "text", { x: at, y: height - 6, "text-anchor": "middle", text: year });
+    if (text) draw(svg, "text", { x: text.length > 4 ? Math.min(at, x(end) - 4) : at, y: height - 6, "text-anchor": "middle", text });
   }
+}
+
+// [time, label or ""]: years, or months and days where those would be too few
+function ticks(start, end, most, mostYears) {
+  const from = new Date(start), first = from.getUTCFullYear(), last = new Date(end).getUTCFullYear(), days = (end - start) / 864e5;
+  if (days > 3 * 365) {
+    const step = Math.max(1, Math.ceil((last - first) / mostYears));
+    return Array.from({ length: last - first + 1 }, (_, n) => [Date.UTC(first + n, 0, 1), n % step ? "" : String(first + n)]);
+  }
+  if (days > 62) {
+    const step = [1, 2, 3, 6].find((months) => days / 30.4 / months <= most) || 12;
+    const month = from.getUTCMonth();
+    return Array.from({ length: Math.ceil(days / 28) + 1 }, (_, n) => Date.UTC(first, month + n, 1))
+      .map((time) => [time, new Date(time).getUTCMonth() % step ? "" : new Date(time).toISOString().slice(0, 7)]);
+  }
+  const step = Math.max(1, Math.ceil(days / most));
+  return Array.from({ length: Math.floor(days / step) + 1 }, (_, n) => start + n * step * 864e5)
+    .map((time) => [time, new Date(time).toISOString().slice(5, 10)]);
 }
 
 function matrix(box, caption, labels, counts) {
