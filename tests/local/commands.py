@@ -72,8 +72,13 @@ class Up:
         """Its http://host:port, once a version is ready."""
         return until(self._ready)
 
+    @property
+    def said(self) -> str:
+        """What it has printed."""
+        return self.log.read_bytes()[self._began :].decode()
+
     def _ready(self) -> str:
-        text = self.log.read_bytes()[self._began :].decode()
+        text = self.said
         assert self.process.poll() is None, text
         return text.partition("is ready at ")[2].partition("/v1/")[0] if "is ready at " in text else ""
 

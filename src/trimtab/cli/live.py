@@ -16,6 +16,7 @@ from types import FrameType
 from rich.console import Console
 
 from trimtab import wiring
+from trimtab.cli.changes import Changes
 from trimtab.cli.edits import Edits
 from trimtab.cli.opening import Opened, opened, opened_or_remembered
 from trimtab.cli.show import decision_lines
@@ -76,7 +77,7 @@ def _tell_name(found: Opened, console: Console) -> None:
 def _turn_until(
     stop: threading.Event, loop: Loop, console: Console, every: float, home: Home, edits: Edits | None = None
 ) -> None:
-    told_ready = ""
+    told_ready, changes = "", Changes()
     while not stop.is_set():
         began = time.monotonic()
         try:
@@ -93,8 +94,8 @@ def _turn_until(
             stop.wait(every)
             continue
         failing.forget(home)
-        for line in decision_lines(turn):
-            console.print(f"{_clock()} {line}", markup=False, highlight=False)
+        for line in (*decision_lines(turn), *changes.told(turn)):
+            console.print(f"{_clock()} {line}", markup=False, highlight=False, soft_wrap=True)
         told_ready = _tell_ready(loop, console, told_ready)
         stop.wait(max(0.0, min(every, 0.5 if _starting(turn.observed) else every) - (time.monotonic() - began)))
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trimtab import wiring
+from trimtab.cli.changes import short
 from trimtab.cli.edits import pending
 from trimtab.cli.opening import Opened, opened_or_remembered
 from trimtab.cli.warned import last_warnings
@@ -63,6 +64,7 @@ def _view(found: Opened) -> dict[str, Any]:
         "labels": observed.get("counts", {}),
         "servers": _servers(observed, owner),
         "router": {"restarts": (observed.get("router") or {}).get("restarts", 0)},
+        "collector": _collector(observed, owner),
         "data_warnings": last_warnings(ledger.runs),
         "alarms": list(state.alarms),
         "waiting_for": observed.get("hold") or None,
@@ -87,6 +89,12 @@ def _servers(observed: Mapping[str, Any], owner: Mapping[str, Any] | None) -> di
     if owner is not None and owner.get("command") in _SERVING:
         return dict(seen)
     return {version: {**one, "state": "stopped"} for version, one in seen.items()}
+
+
+def _collector(observed: Mapping[str, Any], owner: Mapping[str, Any] | None) -> str | None:
+    """Why it takes no labels just now."""
+    reason = (observed.get("collector") or {}).get("reason", "")
+    return short(reason) if reason and owner is not None and owner.get("command") in _SERVING else None
 
 
 def _rows(view: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -136,6 +144,8 @@ def _of_processes(view: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("server", f"version {version} {one['state']}{restarts}{reason}"))
     if view["router"]["restarts"]:
         rows.append(("router", f"started again {view['router']['restarts']} times; its log: {view['home']}/router"))
+    if view["collector"]:
+        rows.append(("collector", f"takes no labels just now, it is starting again: {view['collector']}"))
     return rows
 
 

@@ -85,7 +85,10 @@ class Loop:
         outcome = decide(self.document.spec, state, observed)
         number = 1 if last is None else last.number + 1
         router = {"restarts": getattr(self.world.router, "restarts", 0)}  # of a router that is a process here
-        seen = {**observed.to_json(), "counts": dict(counts), "hold": outcome.hold, "router": router}
+        service = self.world.collector
+        collector = {"restarts": getattr(service, "restarts", 0), "reason": getattr(service, "reason", "")}
+        seen = {**observed.to_json(), "counts": dict(counts), "hold": outcome.hold}
+        seen |= {"router": router, "collector": collector}
         turn = Turn(number, now, outcome.state.to_json(), seen, [decision.to_json() for decision in outcome.decisions])
         self.world.turns.commit(turn, outcome.answered)
         return turn

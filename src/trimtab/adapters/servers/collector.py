@@ -41,6 +41,11 @@ class CollectorProcess:
         return self._server.pid if self._server else 0
 
     @property
+    def restarts(self) -> int:
+        """Starts after the first."""
+        return self._server.restarts if self._server else 0
+
+    @property
     def reason(self) -> str:
         """Why it does not answer, in words; "" while it does."""
         return self._server.reason if self._server else "not started"
