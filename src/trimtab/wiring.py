@@ -74,9 +74,20 @@ def training_world(document: ModelLoop, path: Path, home: Home, observer: Callab
 
 
 def live_world(document: ModelLoop, path: Path, home: Home, port: int | None) -> World:
-    """Everything as real processes on loopback; `port` instead of `serving.port`."""
+    """Everything as real processes on loopback; `port` instead of `serving.port`: a taken one raises TrimtabError."""
+    _refuse_taken(document, home, port)
     publisher = _publisher()
     return shown(_served(document, path, home, port, virtual_time=False), document.metadata.name, publisher)
+
+
+def _refuse_taken(document: ModelLoop, home: Home, port: int | None) -> None:
+    """Before anything is made: a router that finds its port taken would only try again and again."""
+    from trimtab.adapters.listening import refuse_taken, resolve
+    from trimtab.adapters.process import end_orphan
+
+    end_orphan(home.router / "process.json")  # the router of a killed controller may hold it still
+    serving = document.spec.serving
+    refuse_taken(serving.host, resolve(serving.host), serving.port if port is None else port)
 
 
 def shown(world: World, name: str, publisher: Publisher | None) -> World:

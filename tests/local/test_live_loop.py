@@ -78,19 +78,29 @@ def test_a_retraining_that_is_asked_for_is_released_and_can_be_rolled_back(runni
 
 
 def test_turns_that_fail_are_seen_in_status_until_one_succeeds(project: Path) -> None:
+    in_the_way = project / ".trimtab/router/envoy.json.new"  # a folder where the router writes a file
+    in_the_way.mkdir(parents=True)
+    with up(project) as running:
+        failing = until(lambda: told(project, "status")["failing"])
+        assert "envoy.json" in failing["sentence"]
+        assert "the last turn failed" in trimtab(project, "status")
+        in_the_way.rmdir()
+        assert running.address
+        until(lambda: told(project, "status")["failing"] is None)
+        until(lambda: "ready" in {one["state"] for one in told(project, "status")["servers"].values()})
+        running.stop()
+    assert {one["state"] for one in told(project, "status")["servers"].values()} == {"stopped"}
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_is_started(project: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        with up(project, "--port", port) as running:
-            failing = until(lambda: told(project, "status")["failing"])
-            assert port in failing["sentence"]
-            assert "the last turn failed" in trimtab(project, "status")
-            taken.close()
-            assert running.address
-            until(lambda: told(project, "status")["failing"] is None)
-            until(lambda: "ready" in {one["state"] for one in told(project, "status")["servers"].values()})
-    assert {one["state"] for one in told(project, "status")["servers"].values()} == {"stopped"}
+        said = trimtab(project, "up", "--port", port, code=1)
+    assert f"port {port} on 127.0.0.1 is taken by another program" in said
+    assert "failed" not in said
+    assert told(project, "status")["owner"] is None
 
 
 def test_ctrl_c_stops_every_process(project: Path) -> None:
@@ -137,6 +147,8 @@ def test_a_killed_server_collector_and_envoy_come_back(running: Up, project: Pat
         assert time.monotonic() < give_up
         time.sleep(0.1)
     until(lambda: post(f"{running.address}/v1/feedback", {"id": "after", "label": "Dipodomys"})[0] == 202)
+    for part in ("the server of version", "the collector of labels is", "the router was started"):
+        until(lambda part=part: part in running.said)
 
 
 def test_down_stops_it_from_elsewhere(project: Path) -> None:
