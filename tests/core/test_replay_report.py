@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -179,3 +180,16 @@ def test_a_replay_without_labels_or_promise_still_has_a_page() -> None:
     summary = story.summary(0, 0, 0, 1.0, 1.0)
     assert summary["accuracy"] == 1.0
     assert "<h2>" in render(story.tell(summary, [], {"time": "2020-01", "text": "x"}))
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "calibration_error"])
+def test_a_metric_of_scores_is_told_as_accuracy_and_no_number_as_a_dash(metric: str) -> None:
+    loop = document(scope={"problem": "classification", "metrics": [{"name": metric, "max": 1.0}]})
+    story = Story(
+        loop, _frame(["a", "b"]), replace(_record(), answers=_answers(["a", "b"]), frozen=_answers(["a", "a"]))
+    )
+    summary = story.summary(0, 0, 0, 1.0, 1.0)
+    assert (summary["metric"], summary["loop"], summary["frozen"]) == ("accuracy", 1.0, 0.5)
+    nothing = Story(loop, _frame([]), replace(_record(), answers=[], frozen=[])).summary(0, 0, 0, 1.0, 1.0)
+    assert nothing["loop"] is None
+    assert "–" in render(story.tell({**summary, "loop": None}, [], None))

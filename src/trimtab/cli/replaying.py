@@ -151,11 +151,15 @@ def _write(found: Opened, story: dict[str, Any], summary: dict[str, Any]) -> Pat
     return page
 
 
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
 def _close(console: Console, summary: Mapping[str, Any], page: Path) -> None:
     lost = summary["lost"] + summary["duplicated"]
     console.print(
-        f"\n[bold]{summary['metric']} {summary['loop']:.3f}[/] with the loop, "
-        f"{summary['frozen']:.3f} with the first model frozen; "
+        f"\n[bold]{summary['metric']} {_figure(summary['loop'])}[/] with the loop, "
+        f"{_figure(summary['frozen'])} with the first model frozen; "
         f"{summary['retrains']} retrainings, {summary['promotions']} promotions, {summary['rollbacks']} roll-backs, "
         f"{summary['rejections']} rejections",
         highlight=False,

@@ -55,7 +55,9 @@ def _embedded(data: Mapping[str, Any]) -> Markup:
 def _figures(replay: Mapping[str, Any]) -> list[dict[str, str]]:
     summary, metric = replay["summary"], replay["metric"]
 
-    def shown(value: float) -> str:
+    def shown(value: float | None) -> str:
+        if value is None:
+            return "–"
         return f"{100 * value:.1f} %" if replay["problem"] == "classification" else f"{value:.4g}"
 
     figures = [

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from trimtab.loop.replay import Record, text_of, values_of
+from trimtab.loop.running import shown_metric, value
 from trimtab.spec.document import ModelLoop
-from trimtab.stages import metrics
 
 _LEAST_CLASS_ROWS = 10  # a class with fewer rows is left out of the confusion pictures
 
@@ -24,7 +24,7 @@ class Story:
         self._document = document
         self._record = record
         self._classes = spec.scope.problem == "classification"
-        self._metric = spec.main_metric
+        self._metric = shown_metric(spec.main_metric)
         rows = frame.iloc[: len(record.answers)]
         self._times = rows["_time"]
         labels = rows[spec.data.label.column]
@@ -38,9 +38,7 @@ class Story:
         truth = self._truth
         if chosen is not None:
             predicted, truth = predicted[chosen], truth[chosen]
-        if not len(truth) or (not self._classes and not np.isfinite(predicted).all()):
-            return None
-        return float(metrics.value(metric or self._metric, truth, predicted))
+        return value(metric or self._metric, truth, predicted)
 
     def summary(
         self, lost: int, duplicated: int, early: int, wall_seconds: float, peak_memory_mb: float
