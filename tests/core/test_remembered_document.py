@@ -15,11 +15,12 @@ from rich.console import Console
 
 from trimtab import wiring
 from trimtab.cli.edits import Edits
-from trimtab.cli.live import _tell_name, _turn_until, down
-from trimtab.cli.opening import opened, opened_or_remembered
+from trimtab.cli.live import _turn_until, down, up
+from trimtab.cli.opening import here, opened, opened_or_remembered, refuse_new_name
 from trimtab.cli.show import history, reports
 from trimtab.cli.status import status
 from trimtab.cli.steer import wish
+from trimtab.cli.training import run_once
 from trimtab.decisions.state import LoopState
 from trimtab.errors import DocumentRefused, Refused
 from trimtab.loop.accepted import recall, remember
@@ -112,23 +113,31 @@ def test_a_new_name_is_said_and_the_loop_that_there_is_goes_on(
     ):
         command()
         (said,) = capsys.readouterr().err.splitlines()
-        assert f"is the state of {old}, which is meant here; the next trimtab up" in said
+        assert f"is the state of {old}, which is meant here; a loop" in said
     with pytest.raises(SystemExit):
         wish("rollback", {}, None, None, True)  # refused at once: there is no way back
     seen = _status(capsys)
     assert (seen["loop"], seen["champion"]) == (old, "1")
-    assert f"{old}2 without any version" in seen["document"]
+    assert f"{old}2 needs a state folder of its own" in seen["document"]
     new = wiring.ledger(opened(None, None).document, Home(project / ".trimtab"))
     assert list(new.turns.open_wishes()) == []
 
 
-def test_up_says_what_a_new_name_comes_to(project: Path) -> None:
-    out = StringIO()
-    _tell_name(opened(None, None), Console(file=out, width=500))
-    assert out.getvalue() == ""
+def test_up_and_run_refuse_a_new_name_over_the_state_of_another_loop(project: Path) -> None:
     old = _rename(project)
-    _tell_name(opened(None, None), Console(file=out, width=500))
-    assert f"those of {old} are kept and come back with that name" in out.getvalue()
+    for command in (lambda: up(None, None, 0, 1.0), lambda: run_once(None, None, None, False)):
+        with pytest.raises(Refused, match=f"is the state of {old}: .*--home"):
+            command()
+    found = opened(None, project / "other")
+    refuse_new_name(found)  # a state folder of its own
+    remember(found.home.make(), here(recall(Home(project / ".trimtab")).document), NOW)  # type: ignore[union-attr]
+    refuse_new_name(found)  # nothing was done there yet
+
+
+def test_a_new_name_while_the_loop_runs_is_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used, said = _live(project, monkeypatch, [SMALLEST.replace("name: ", "name: new-")])
+    assert len(set(map(str, used))) == 1
+    assert "has another name, so the loop" in said
 
 
 def test_durations_are_written_as_in_the_document(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

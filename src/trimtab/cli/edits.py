@@ -37,13 +37,10 @@ class Edits:
         if edited == loop.document:
             self._seen = stamp
             return loop, ""
-        fixed = held_back(loop.document, edited)
-        if fixed:
+        waits = self._waits(loop.document, edited)
+        if waits:
             self._seen = stamp
-            return (
-                loop,
-                f"{self._path.name} was edited; it takes effect with the next trimtab up, as it changes {fixed}",
-            )
+            return loop, waits
         text = wiring.document_text(edited, self._path.parent)
         taken = Loop(edited, replace(loop.world, document_text=text), self._every)
         try:
@@ -52,6 +49,17 @@ class Edits:
             return loop, str(error)
         self._seen = stamp
         return taken, f"{self._path.name} was edited and is valid: it is in force from this turn on"
+
+    def _waits(self, running: ModelLoop, edited: ModelLoop) -> str:
+        """Why the edit is not in force while this process runs; empty if it can be."""
+        old, new, name = running.metadata.name, edited.metadata.name, self._path.name
+        if new != old:
+            return (
+                f"{name} was edited and has another name, so the loop {old} goes on by the one before: a loop {new} "
+                "needs a state folder of its own (--home)"
+            )
+        fixed = held_back(running, edited)
+        return f"{name} was edited; it takes effect with the next trimtab up, as it changes {fixed}" if fixed else ""
 
 
 def held_back(running: ModelLoop, edited: ModelLoop) -> str:

@@ -18,12 +18,12 @@ from rich.console import Console
 from trimtab import wiring
 from trimtab.cli.changes import Changes
 from trimtab.cli.edits import Edits
-from trimtab.cli.opening import Opened, opened, opened_or_remembered
+from trimtab.cli.opening import opened, opened_or_remembered, refuse_new_name
 from trimtab.cli.show import decision_lines
 from trimtab.decisions.state import LoopState
 from trimtab.errors import TrimtabError
 from trimtab.loop import failing
-from trimtab.loop.accepted import recall, remember
+from trimtab.loop.accepted import remember
 from trimtab.loop.home import Home
 from trimtab.loop.owner import owner_of, owning
 from trimtab.loop.turn import Loop
@@ -35,6 +35,7 @@ _STOP_SECONDS = 60.0
 def up(file: Path | None, home: Path | None, port: int | None, every: float) -> None:
     """Turn the loop until SIGINT or SIGTERM, then stop every process that was started."""
     found = opened(file, home)
+    refuse_new_name(found)
     stop = threading.Event()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -46,7 +47,6 @@ def up(file: Path | None, home: Path | None, port: int | None, every: float) -> 
         world = wiring.live_world(found.document, found.path, found.home, port)
         previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            _tell_name(found, console)
             remember(found.home, found.document, datetime.now(UTC))
             loop = Loop(found.document, world, _EVIDENCE_EVERY)
             _turn_until(stop, loop, console, every, found.home, Edits(found, _EVIDENCE_EVERY))
@@ -56,22 +56,6 @@ def up(file: Path | None, home: Path | None, port: int | None, every: float) -> 
             for number, handler in previous.items():
                 signal.signal(number, handler)
     console.print("stopped; state is kept, go on with: trimtab up")
-
-
-def _tell_name(found: Opened, console: Console) -> None:
-    """Say what a new name in the document comes to: versions and decisions belong to a name."""
-    known = recall(found.home)
-    new = found.document.metadata.name
-    if known is None or known.document.metadata.name == new:
-        return
-    old = known.document.metadata.name
-    console.print(
-        f"{found.path.name} has the name {new}; this state folder was last run as {old}. Versions and decisions belong "
-        f"to a name: {new} goes by its own, if it has any, and those of {old} are kept and come back with that name",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
 
 
 def _turn_until(

@@ -71,7 +71,23 @@ def renamed(found: Opened) -> str:
     old = known.document.metadata.name
     return (
         f"{found.path} has the name {new} now, and {found.home.root} is the state of {old}, which is meant here; "
-        f"the next trimtab up (or run) begins a new loop {new} without any version, beside {old}"
+        f"a loop {new} needs a state folder of its own: trimtab up --home FOLDER"
+    )
+
+
+def refuse_new_name(found: Opened) -> None:
+    """Raise Refused if the state folder is that of a loop with another name, whose runs would be taken for its own."""
+    from trimtab import wiring
+    from trimtab.loop.accepted import recall
+
+    known = recall(found.home)
+    if known is None or not renamed(found) or wiring.ledger(known.document, found.home).turns.latest() is None:
+        return
+    old, new = known.document.metadata.name, found.document.metadata.name
+    raise Refused(
+        f"{found.path} has the name {new}, and {found.home.root} is the state of {old}: versions, decisions and runs "
+        f"belong to a name. Go on with {old} by writing that name back, or begin {new} with no version in a state "
+        "folder of its own: give one with --home"
     )
 
 

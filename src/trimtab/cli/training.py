@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trimtab import wiring
-from trimtab.cli.opening import opened
+from trimtab.cli.opening import opened, refuse_new_name
 from trimtab.cli.task_display import TaskDisplay
 from trimtab.cli.warned import lines, warnings_of
 from trimtab.decisions.state import LoopState
@@ -26,6 +26,7 @@ from trimtab.ports.turns import Turn
 def run_once(file: Path | None, home: Path | None, as_of: str | None, as_json: bool) -> None:
     """Ask for a training, see it through, say what came of it."""
     found = opened(file, home)
+    refuse_new_name(found)
     owner = owner_of(found.home.owner)
     if owner is not None:
         raise TrimtabError(f"the loop is run by process {owner['pid']}; ask that one with: trimtab retrain")
