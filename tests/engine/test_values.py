@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,10 +80,24 @@ def test_a_controller_imports_nothing_heavy(module: str) -> None:
     assert told.stdout.strip() == "[]"
 
 
-def test_help_is_quick(fastest: Callable[[Callable[[], object]], float]) -> None:
-    def help_page() -> None:
-        subprocess.run(
-            [sys.executable, "-m", "trimtab", "pipeline", "--help"], capture_output=True, check=True, timeout=60
-        )
-
-    assert fastest(help_page) < 1.0
+def test_help_waits_for_no_heavy_library() -> None:
+    heavy = (
+        "kfp",
+        "pandas",
+        "sklearn",
+        "mlflow",
+        "sqlalchemy",
+        "pyarrow",
+        "duckdb",
+        "evidently",
+        "kserve",
+        "kubernetes",
+    )
+    look = (
+        "import runpy, sys\nsys.argv = ['trimtab', 'pipeline', '--help']\ntry:\n"
+        "    runpy.run_module('trimtab', run_name='__main__')\nexcept SystemExit:\n    pass\n"
+        f"print('loaded:', [name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+    )
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True, timeout=60)
+    assert "Usage" in told.stdout
+    assert told.stderr.splitlines()[-1] == "loaded: []"
