@@ -81,7 +81,11 @@ class TestMlflow(RegistrySuite):
         found = []
         for made in store.made:
             evaluation = bundle.frames(made.folder, made.digest)[2]
-            evidence = {key: evaluation[key] for key in ("verdict", "n", "metrics", "champion")}
+            evidence = registering.short(evaluation)
+            assert {key: evidence[key] for key in ("verdict", "n", "metrics", "champion")} == {
+                key: evaluation[key] for key in ("verdict", "n", "metrics", "champion")
+            }
+            assert evidence["classes"] == ["Chaetodipus", "Dipodomys", "Onychomys"]
             found.append(RegisteredVersion("rodents", store.register(made), made.digest, made.folder, evidence))
         return found
 
